@@ -1,0 +1,1 @@
+//! The whole line against the bare model, on one core.

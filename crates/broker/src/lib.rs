@@ -1,0 +1,1 @@
+//! Reading and writing Kafka: publish, exchange, subscribe.

@@ -1,0 +1,1 @@
+//! Model bundles: what is in one, and whether it is what it says.

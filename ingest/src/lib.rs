@@ -1,0 +1,1 @@
+//! HTTP in, reviews out, answers back.

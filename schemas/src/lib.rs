@@ -1,0 +1,1 @@
+//! All that crosses a process boundary: reviews, verdicts, dead letters, feedback, topics and headers.
