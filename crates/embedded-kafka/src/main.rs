@@ -1,0 +1,3 @@
+//! The broker as a process of its own: `embedded-kafka --data DIR --listen ADDR`.
+
+fn main() {}
