@@ -1,1 +1,27 @@
 //! All that crosses a process boundary: reviews, verdicts, dead letters, feedback, topics and headers.
+//!
+//! Pure: no clock, no socket, no file. Both directions of each format live side by side, so that the writer and the reader
+//! cannot drift apart.
+//!
+//! # Layout
+//! - [`record`]: a Kafka record, free of any Kafka client's types
+//! - [`topics`], [`headers`]: their names, one place
+//! - [`review`]: what comes in; [`text`]: the one rule for what a review's text may be
+//! - [`verdict`]: what goes out
+//! - [`dead_letter`]: what a refused record becomes
+//! - [`feedback`]: a label that arrives later
+
+pub mod dead_letter;
+pub mod feedback;
+pub mod headers;
+pub mod record;
+pub mod review;
+pub mod text;
+pub mod topics;
+pub mod verdict;
+
+pub use dead_letter::{Refusal, Stage};
+pub use record::Record;
+pub use review::{IncomingReview, Review, ReviewId};
+pub use text::ReviewText;
+pub use verdict::{ModelRef, Origin, Verdict};

@@ -1,1 +1,19 @@
 //! Reading and writing Kafka: publish, exchange, subscribe.
+//!
+//! Knows bytes, topics and offsets, nothing of reviews. Each trait has two real implementations: [`kafka`] (rdkafka) and
+//! [`memory`] (a twin in the process, for tests), held equal by one contract suite.
+//!
+//! # Layout
+//! - [`publish`]: append a record, durable when it returns
+//! - [`exchange`]: read records and swap them for others, atomically
+//! - [`subscribe`]: read records, note how far
+
+pub mod delivery;
+pub mod exchange;
+pub mod publish;
+pub mod subscribe;
+
+pub use delivery::{Delivery, Outgoing, Progress};
+pub use exchange::{Exchange, ExchangeError};
+pub use publish::{Publish, PublishError};
+pub use subscribe::{Subscribe, SubscribeError};

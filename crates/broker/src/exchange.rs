@@ -1,0 +1,38 @@
+//! Reading records and swapping them for others, atomically.
+
+use std::time::Duration;
+
+use crate::delivery::{Delivery, Outgoing, Progress};
+
+/// A consumer and a transactional producer that move together. Blocking: it belongs on a thread of its own.
+///
+/// Kafka implements it with one transaction per [`commit`](Exchange::commit). Several rounds may have been polled and not yet
+/// committed; they are committed in the order in which they were polled. What is read but not committed is delivered again,
+/// here or to whoever owns the partition next.
+pub trait Exchange: Send {
+    /// Waits at most `wait` for a first record, then takes what is there without waiting, `max` records at most.
+    ///
+    /// No record is no error: an empty answer says that nothing came, or that the broker is away and will be tried again.
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, ExchangeError>;
+
+    /// Writes `outbox` and remembers `progress`: both or neither.
+    fn commit(&mut self, outbox: Vec<Outgoing>, progress: &Progress) -> Result<(), ExchangeError>;
+
+    /// Whether this replica has joined its group and knows which partitions are its own (perhaps none).
+    fn is_assigned(&self) -> bool;
+}
+
+/// Why an exchange did not happen, by what the caller does next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// Nothing of the round was written, or it is unknown whether it was, or a partition was taken away meanwhile. The exchange
+    /// has gone back to what is committed: drop every round in hand and poll on.
+    #[error("round aborted: {0}")]
+    Aborted(String),
+    /// The broker is away, and the exchange has gone back as in `Aborted`. Drop every round in hand, back off, poll on.
+    #[error("broker unavailable: {0}")]
+    Unavailable(String),
+    /// This replica may not write any more, for instance since another uses its transactional id. Exit.
+    #[error("exchange unusable: {0}")]
+    Fatal(String),
+}

@@ -1,0 +1,34 @@
+//! Reading records at least once, and noting how far.
+
+use std::time::Duration;
+
+use crate::delivery::{Delivery, Progress};
+
+/// A consumer at `read_committed`. Blocking: it belongs on a thread of its own.
+pub trait Subscribe: Send {
+    /// Waits at most `wait` for a first record, then takes what is there without waiting, `max` records at most.
+    ///
+    /// No record is no error: an empty answer says that nothing came, or that the broker is away and will be tried again.
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, SubscribeError>;
+
+    /// Remembers `progress`, so that a restart reads on from there. A tail, which has no group, remembers nothing.
+    fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError>;
+
+    /// Whether this replica knows which partitions are its own.
+    fn is_assigned(&self) -> bool;
+}
+
+/// Why reading did not go on, by what the caller does next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// A partition was taken away: the progress was not remembered, and its records are delivered again elsewhere. Go on;
+    /// writing a row twice is harmless.
+    #[error("no longer the owner: {0}")]
+    Lost(String),
+    /// The broker is away. Back off and call again.
+    #[error("broker unavailable: {0}")]
+    Unavailable(String),
+    /// Nothing will be read any more. Exit.
+    #[error("subscription unusable: {0}")]
+    Fatal(String),
+}

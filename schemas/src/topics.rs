@@ -1,0 +1,13 @@
+//! The names of the topics. The suffix is the major version of what is in them; a breaking change is a new topic.
+
+/// Reviews in, from ingest or from any other producer. Key: the review's id.
+pub const REVIEWS: &str = "reviews.v1";
+/// Verdicts out, one for each review at `read_committed`. Key: the review's id.
+pub const VERDICTS: &str = "verdicts.v1";
+/// Records of [`REVIEWS`] that were refused, byte for byte, with the reason in headers.
+pub const DEAD_LETTERS: &str = "reviews.v1.dlq";
+/// Labels that people or later events give to reviews. Key: the review's id.
+pub const FEEDBACK: &str = "feedback.v1";
+
+/// Every topic that the line needs before it can run.
+pub const ALL: [&str; 4] = [REVIEWS, VERDICTS, DEAD_LETTERS, FEEDBACK];

@@ -1,0 +1,137 @@
+//! A verdict: what the model said of a review, and all that is needed to trace it back.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    headers,
+    record::{Header, Record},
+    review::ReviewId,
+};
+
+/// Version of the verdict's shape. Additive changes keep it; readers ignore fields that they do not know.
+pub const SCHEMA_VERSION: u16 = 1;
+
+/// One record of [`crate::topics::VERDICTS`], one row of the store, one answer of the HTTP service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
+pub struct Verdict {
+    /// Version of this shape.
+    pub schema_version: u16,
+    /// The review's id.
+    #[schema(value_type = String)]
+    #[schemars(with = "String")]
+    pub id: ReviewId,
+    /// The text that was judged, normalised; absent where storage of text is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
+    /// SHA-256 of the normalised text, in hex: the same text has the same hash, whether the text is kept or not.
+    pub review_sha256: String,
+    /// The most probable label.
+    #[schema(example = "positive")]
+    pub label: String,
+    /// Probability of `label`, 0 to 1, calibrated.
+    pub confidence: f32,
+    /// Probability of each label; they sum to 1.
+    pub probabilities: BTreeMap<String, f32>,
+    /// The model that said so.
+    pub model: ModelRef,
+    /// Tokens that the model read, special tokens included, padding not.
+    pub tokens: u32,
+    /// Whether the text had more tokens than the model reads.
+    pub truncated: bool,
+    /// Where the review was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// BCP 47 tag of its language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// What the client sent along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// Where the review was read from; absent where no broker was involved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// When the review was written (RFC 3339).
+    #[schema(value_type = String, format = DateTime)]
+    pub occurred_at: Timestamp,
+    /// When the line received it (RFC 3339).
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: Timestamp,
+    /// When the model judged it (RFC 3339).
+    #[schema(value_type = String, format = DateTime)]
+    pub scored_at: Timestamp,
+    /// Milliseconds from receipt until the model began; never negative, whatever the clocks say.
+    pub queue_ms: f64,
+    /// Milliseconds that the model took for the batch.
+    pub inference_ms: f64,
+    /// Reviews in the batch.
+    pub batch_size: u32,
+    /// W3C trace id, 32 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// Names one version of one model, down to its bytes.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, utoipa::ToSchema,
+)]
+pub struct ModelRef {
+    /// Name.
+    #[schema(example = "sentiment")]
+    pub name: String,
+    /// Version.
+    #[schema(example = "1")]
+    pub version: String,
+    /// `sha256:` and the hex digest of the bundle's manifest, which names the digests of all its files.
+    pub digest: String,
+}
+
+/// Where a review was read from.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, utoipa::ToSchema,
+)]
+pub struct Origin {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// Why a record of [`crate::topics::VERDICTS`] is not a verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidVerdict {
+    /// The value is null.
+    #[error("the record's value is null")]
+    Null,
+    /// The value is not a verdict in JSON.
+    #[error("the record's value is not a verdict in JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Verdict {
+    /// The record for [`crate::topics::VERDICTS`]: JSON value, id as key, event time as timestamp, plus `headers`.
+    pub fn to_record(&self, mut headers: Vec<Header>) -> Result<Record, serde_json::Error> {
+        let value = serde_json::to_vec(self)?;
+        headers.retain(|header| header.name != headers::CONTENT_TYPE);
+        headers.push(Header::text(headers::CONTENT_TYPE, "application/json"));
+        Ok(Record {
+            key: Some(self.id.as_str().as_bytes().to_vec()),
+            value: Some(value),
+            headers,
+            timestamp_ms: Some(self.occurred_at.as_millisecond()),
+        })
+    }
+
+    /// Reads a record of [`crate::topics::VERDICTS`].
+    pub fn from_record(record: &Record) -> Result<Self, InvalidVerdict> {
+        let value = record.value.as_deref().ok_or(InvalidVerdict::Null)?;
+        Ok(serde_json::from_slice(value)?)
+    }
+}
