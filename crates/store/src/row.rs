@@ -1,0 +1,62 @@
+//! A verdict to be written, and which of two verdicts of one review wins.
+
+use schemas::Verdict;
+use sha2::{Digest as _, Sha256};
+
+use crate::StoreError;
+
+/// A verdict to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Decides between two verdicts of one review: the larger is kept. Microseconds since the Unix epoch: the time of
+    /// scoring, so that a replay is harmless and a later scoring wins.
+    pub written_at_us: i64,
+}
+
+impl Row {
+    /// The row of `verdict`, written at its time of scoring.
+    pub fn new(verdict: Verdict) -> Self {
+        let written_at_us = verdict.scored_at.as_microsecond();
+        Self { verdict, written_at_us }
+    }
+
+    /// Whether this row takes the place of `other`, which has the same review: the later one does. Two verdicts of one
+    /// microsecond are told apart by [their digest](Self::digest), so that no order of writing leads to another outcome.
+    ///
+    /// `Refused` if either is not writable at all.
+    pub fn outranks(&self, other: &Self) -> Result<bool, StoreError> {
+        let rank = (self.written_at_us, self.digest()?);
+        Ok((other.written_at_us, other.digest()?) < rank)
+    }
+
+    /// SHA-256 of the verdict as JSON, in hex: equal for equal verdicts.
+    ///
+    /// `Refused` if a number is not finite: JSON has no such number, so the verdict could not be read back.
+    pub fn digest(&self) -> Result<String, StoreError> {
+        let verdict = &self.verdict;
+        let finite = verdict.confidence.is_finite()
+            && verdict.queue_ms.is_finite()
+            && verdict.inference_ms.is_finite()
+            && verdict.probabilities.values().all(|probability| probability.is_finite());
+        if !finite {
+            return Err(self.refused("a number in it is not finite"));
+        }
+        let json = serde_json::to_vec(verdict).map_err(|error| self.refused(error))?;
+        Ok(hex(&Sha256::digest(json)))
+    }
+
+    /// `Refused`, naming the review.
+    pub(crate) fn refused(&self, reason: impl std::fmt::Display) -> StoreError {
+        StoreError::Refused(format!("verdict of review {}: {reason}", self.verdict.id))
+    }
+}
+
+/// Lower-case hex digits of `bytes`.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).collect()
+}

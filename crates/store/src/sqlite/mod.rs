@@ -1,0 +1,121 @@
+//! Verdicts in one SQLite file, which anyone with the `sqlite3` shell may read while we write.
+//!
+//! # Layout
+//! - `file`: opening it, so that a commit is durable; `schema`: its tables and their versions
+//! - `columns`: a verdict as a row, and back; `refused`: a refused record, likewise
+//! - `desk`: the thread that a connection lives on
+//! - `trouble`: what SQLite's errors mean to the caller
+
+mod columns;
+mod desk;
+mod file;
+mod refused;
+mod schema;
+mod trouble;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension as _, ToSql, TransactionBehavior};
+use schemas::{ReviewId, Verdict};
+use serde::{Deserialize, Serialize};
+
+use self::{columns::Columns, desk::Desk, refused::RefusedColumns};
+use crate::{ConnectError, RefusedRecord, Row, StoreError, VerdictStore};
+
+/// How the file is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SqliteSettings {
+    /// Most calls that wait for the file. Past it a call is answered `Unavailable` at once.
+    pub queue_max: usize,
+    /// Longest wait, in milliseconds, for another process to let go of the file. Past it a call is answered `Unavailable`.
+    pub busy_wait_ms_max: u64,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self { queue_max: 64, busy_wait_ms_max: 2_000 }
+    }
+}
+
+/// A store in one file. Dropping it finishes the calls that wait and closes the file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Desk,
+    /// Apart, so that a look-up does not wait for a batch to reach the disk: with a write-ahead log neither blocks the other.
+    reader: Desk,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`, makes it where there is none, and brings its tables up to date. Blocking.
+    pub fn open(path: &Path, settings: &SqliteSettings) -> Result<Self, ConnectError> {
+        let mut writer = file::open(path, settings)?;
+        schema::upgrade(&mut writer, path)?;
+        let reader = file::open(path, settings)?;
+        let place = path.display().to_string();
+        Ok(Self {
+            writer: Desk::open("store-write", writer, place.clone(), settings.queue_max)?,
+            reader: Desk::open("store-read", reader, place, settings.queue_max)?,
+        })
+    }
+}
+
+#[async_trait]
+impl VerdictStore for SqliteStore {
+    async fn upsert(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let rows = rows.iter().map(Columns::of).collect::<Result<Vec<_>, _>>()?;
+        self.writer
+            .call(move |connection| {
+                write(connection, columns::UPSERT, rows.iter().map(Columns::params))
+            })
+            .await
+    }
+
+    async fn get(&self, id: &ReviewId) -> Result<Option<Verdict>, StoreError> {
+        let id = id.clone();
+        self.reader
+            .call(move |connection| {
+                let mut select = connection.prepare_cached(columns::SELECT)?;
+                select.query_row([id.as_str()], columns::read).optional()
+            })
+            .await
+    }
+
+    async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {
+        let records = records.iter().map(RefusedColumns::of).collect::<Result<Vec<_>, _>>()?;
+        self.writer
+            .call(move |connection| {
+                write(connection, refused::INSERT, records.iter().map(RefusedColumns::params))
+            })
+            .await
+    }
+
+    async fn refused(&self, count_max: usize) -> Result<Vec<RefusedRecord>, StoreError> {
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        self.reader
+            .call(move |connection| {
+                let mut select = connection.prepare_cached(refused::SELECT)?;
+                let records = select.query_map([count_max], refused::read)?;
+                records.collect()
+            })
+            .await
+    }
+}
+
+/// Runs `sql` once for each of `rows`, in one transaction, which is durable when this returns.
+fn write<'a, const N: usize>(
+    connection: &mut Connection,
+    sql: &str,
+    rows: impl Iterator<Item = [&'a dyn ToSql; N]>,
+) -> rusqlite::Result<()> {
+    // Immediate: a transaction that became a writer half way could not wait for another one to end.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut statement = transaction.prepare_cached(sql)?;
+        for row in rows {
+            statement.execute(row.as_slice())?;
+        }
+    }
+    transaction.commit()
+}
