@@ -1,1 +1,26 @@
 //! What every process needs: settings, logs, metrics, trace context, shutdown, health, retry.
+//!
+//! Knows nothing of reviews. Decisions are functions of their arguments, time and chance included; what reads the world is
+//! in [`clock`], [`stop`], [`settings`] and [`telemetry`], and only there.
+//!
+//! # Layout
+//! - [`settings`]: defaults < file < environment < command line, with every mistake refused and its place named
+//! - [`telemetry`]: logs to a stream, metrics to `/metrics`
+//! - [`trace`]: the W3C `traceparent` that travels with each record
+//! - [`health`]: `/livez`, `/readyz`, `/startupz`
+//! - [`stop`]: signals, supervision, named threads
+//! - [`retry`]: how long to wait before the next attempt
+//! - [`clock`]: the only reader of the clocks
+
+pub mod clock;
+pub mod health;
+pub mod retry;
+pub mod settings;
+pub mod stop;
+pub mod telemetry;
+pub mod trace;
+
+pub use health::Health;
+pub use retry::Backoff;
+pub use settings::Secret;
+pub use trace::TraceContext;

@@ -1,0 +1,89 @@
+//! A setting that must not be shown.
+
+use std::{fmt, fs};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// What is shown instead.
+const MASK: &str = "***";
+
+/// A password or token: shown as `***` by `Debug`, by serialisation and in error messages.
+///
+/// Written as a text, or as `{ file = "/run/secrets/password" }`, whose content without the white space at its ends it then is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` from being shown.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one who needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing was set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.is_empty() { "" } else { MASK })
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.is_empty() { "" } else { MASK })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+struct Visitor;
+
+impl<'de> de::Visitor<'de> for Visitor {
+    type Value = Secret;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string, or a table with `file` and nothing else")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+        Ok(Secret::new(text))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut table: A) -> Result<Secret, A::Error> {
+        let only_file = || de::Error::custom("expected a table with `file` and nothing else");
+        let Some((key, path)) = table.next_entry::<String, String>()? else {
+            return Err(only_file());
+        };
+        if key != "file" || table.next_key::<String>()?.is_some() {
+            return Err(only_file());
+        }
+        let text = fs::read_to_string(&path)
+            .map_err(|error| de::Error::custom(format!("reading the secret in {path}: {error}")))?;
+        Ok(Secret::new(text.trim()))
+    }
+
+    // The default texts of serde repeat the value, which here is the secret.
+    fn visit_i64<E: de::Error>(self, _secret: i64) -> Result<Secret, E> {
+        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, _secret: u64) -> Result<Secret, E> {
+        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
+    }
+
+    fn visit_f64<E: de::Error>(self, _secret: f64) -> Result<Secret, E> {
+        Err(E::invalid_type(de::Unexpected::Other("a number"), &self))
+    }
+}
