@@ -32,6 +32,10 @@ pub enum ExchangeError {
     /// The broker is away, and the exchange has gone back as in `Aborted`. Drop every round in hand, back off, poll on.
     #[error("broker unavailable: {0}")]
     Unavailable(String),
+    /// The broker will never take one of the records, for its size for instance; nothing of the round was written. The exchange
+    /// has gone back as in `Aborted`. The same outbox would be refused again: leave the record out, or make it smaller.
+    #[error("broker refused a record of the round: {0}")]
+    Refused(String),
     /// This replica may not write any more, for instance since another uses its transactional id. Exit.
     #[error("exchange unusable: {0}")]
     Fatal(String),

@@ -10,10 +10,12 @@
 
 pub mod delivery;
 pub mod exchange;
+pub mod kafka;
+mod ledger;
 pub mod publish;
 pub mod subscribe;
 
 pub use delivery::{Delivery, Outgoing, Progress};
 pub use exchange::{Exchange, ExchangeError};
 pub use publish::{Publish, PublishError};
-pub use subscribe::{Subscribe, SubscribeError};
+pub use subscribe::{Subscribe, SubscribeError, TailFrom};

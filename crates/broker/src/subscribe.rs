@@ -18,6 +18,17 @@ pub trait Subscribe: Send {
     fn is_assigned(&self) -> bool;
 }
 
+/// Where a tail begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailFrom {
+    /// With what is written from now on.
+    End,
+    /// With the oldest record that is kept.
+    Beginning,
+    /// With the first record that is not older than this, in milliseconds since the Unix epoch.
+    TimestampMs(i64),
+}
+
 /// Why reading did not go on, by what the caller does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeError {

@@ -1,0 +1,112 @@
+//! Consumers: their settings with reasons, and where a group has got to.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::{KafkaError, KafkaResult},
+};
+
+use super::{client::ConnectError, settings::KafkaSettings};
+use crate::{delivery::Progress, ledger::Partition};
+
+/// What all consumers share.
+pub(super) fn reader_config(
+    settings: &KafkaSettings,
+    group: &str,
+) -> Result<ClientConfig, ConnectError> {
+    let mut config = settings.client_config()?;
+    config.set("group.id", group);
+    // Offsets move only with what they produced: by a transaction, or after the rows are stored.
+    config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    // Records of aborted transactions stay unseen; without it librdkafka also drops the guard that makes a new
+    // owner wait for the offsets of an open transaction (KIP-447).
+    config.set("isolation.level", "read_committed");
+    // A new group must not skip what is waiting. Nor may an expired offset: old records are read twice at worst.
+    config.set("auto.offset.reset", "earliest");
+    config.set("enable.partition.eof", "false");
+    // A fetch is answered as soon as there is a byte.
+    config.set("fetch.min.bytes", "1").set("fetch.wait.max.ms", "500");
+    // When a fetch fails, or the local queue was full, look again soon (the defaults are 500 and 1,000).
+    config.set("fetch.error.backoff.ms", "100").set("fetch.queue.backoff.ms", "50");
+    // Memory is bounded: what lies ready and unread, in all partitions (the default is 64 MiB a partition).
+    config.set("queued.min.messages", "10000").set("queued.max.messages.kbytes", "32768");
+    // Blocking calls (commit, committed) give up on an absent broker in bounded time (the default is a minute).
+    config.set("socket.timeout.ms", "10000");
+    Ok(config)
+}
+
+/// Adds what a member of a group needs.
+pub(super) fn join_config(config: &mut ClientConfig, session_timeout: Duration) {
+    // KIP-848 groups are not in every broker that we meet, and these rules were proven on the classic protocol.
+    config.set("group.protocol", "classic");
+    // Only what moves is taken away, so that a round of the other partitions survives a rebalance (KIP-429).
+    config.set("partition.assignment.strategy", "cooperative-sticky");
+    config.set("session.timeout.ms", session_timeout.as_millis().to_string());
+    // Three heartbeats may be lost, at least.
+    config.set(
+        "heartbeat.interval.ms",
+        (session_timeout.as_millis() / 5).clamp(1, 3_000).to_string(),
+    );
+    // A replica that is stuck for five minutes is given up, although it heartbeats.
+    config.set("max.poll.interval.ms", session_timeout.as_millis().max(300_000).to_string());
+}
+
+/// Where the group has got to in `partitions`: its committed offset, or the beginning when it has none.
+pub(super) fn committed<'a, C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: impl Iterator<Item = &'a Partition>,
+    wait: Duration,
+) -> KafkaResult<TopicPartitionList> {
+    let mut asked = TopicPartitionList::new();
+    for (topic, partition) in partitions {
+        asked.add_partition(topic, *partition);
+    }
+    let mut committed = consumer.committed_offsets(asked, wait)?;
+    for element in committed.elements() {
+        element.error()?;
+    }
+    for (topic, partition) in missing(&committed) {
+        committed.set_partition_offset(&topic, partition, Offset::Beginning)?;
+    }
+    Ok(committed)
+}
+
+fn missing(committed: &TopicPartitionList) -> Vec<(String, i32)> {
+    let elements = committed.elements();
+    let missing = elements.iter().filter(|element| element.offset() == Offset::Invalid);
+    missing.map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+/// Progress as librdkafka takes it.
+pub(super) fn offsets(progress: &Progress) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), &next) in &progress.0 {
+        list.add_partition_offset(topic, *partition, Offset::Offset(next))?;
+    }
+    Ok(list)
+}
+
+/// The numbers of all partitions of a topic.
+pub(super) fn partitions_of<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    wait: Duration,
+) -> KafkaResult<Vec<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), wait)?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Err(KafkaError::MetadataFetch(
+            rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition,
+        ));
+    };
+    if let Some(error) = found.error() {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    Ok(found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+}
+
+/// Names to be shared by all deliveries.
+pub(super) fn shared(topics: &[&str]) -> Vec<Arc<str>> {
+    topics.iter().map(|topic| Arc::from(*topic)).collect()
+}

@@ -1,0 +1,86 @@
+//! What a consumer learns about its place in the group: partitions come and go, and under which generation.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::{
+    TopicPartitionList,
+    client::ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata, Rebalance},
+    error::KafkaError,
+};
+
+use super::client::{log_error, log_line};
+use crate::ledger::{Ledger, Partition};
+
+/// The context of a consumer in a group.
+///
+/// librdkafka calls it only from within `poll` (or when the consumer is dropped), so on the thread of the exchange; the lock
+/// is never contended.
+#[derive(Default)]
+pub(super) struct Membership {
+    state: Mutex<State>,
+}
+
+/// What rebalances have told so far.
+#[derive(Default)]
+pub(super) struct State {
+    /// The records in hand.
+    pub(super) ledger: Ledger,
+    /// Whether a first assignment has come.
+    pub(super) is_assigned: bool,
+    /// Who we were, and in which generation, when the last assignment was handed to us.
+    ///
+    /// It is taken here and not at the commit, because librdkafka joins the next generation in the background, before
+    /// we have seen what that takes away from us, and the coordinator checks the generation only, not who owns a
+    /// partition. With that new generation a member that was thrown out and came back could commit what another
+    /// has committed meanwhile; with this one it is refused.
+    pub(super) generation: Option<Arc<ConsumerGroupMetadata>>,
+}
+
+impl Membership {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Membership {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Membership {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(added) => {
+                // librdkafka stays in this generation until the assignment is acknowledged, after this returns.
+                let generation = consumer.group_metadata().map(Arc::new);
+                let mut state = self.state();
+                state.generation = generation;
+                state.is_assigned = true;
+                tracing::info!(partitions = ?partitions(added), "partitions assigned");
+            }
+            Rebalance::Revoke(removed) => {
+                let removed = partitions(removed);
+                let mut state = self.state();
+                for partition in &removed {
+                    state.ledger.revoke(partition);
+                }
+                tracing::info!(partitions = ?removed, "partitions revoked");
+            }
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
+    list.elements()
+        .iter()
+        .map(|element| (Arc::from(element.topic()), element.partition()))
+        .collect()
+}

@@ -1,0 +1,29 @@
+//! Kafka by way of librdkafka (the `rdkafka` crate).
+//!
+//! Which fact of librdkafka 2.12 a rule rests on is said where it is used; the settings carry their reasons.
+//!
+//! # Layout
+//! - [`KafkaSettings`]: addresses and properties
+//! - [`KafkaPublish`], [`KafkaExchange`], [`KafkaSubscribe`]: the three traits
+//! - [`ensure_topics`], [`Lag`]: what start-up and overload control ask of a cluster
+
+mod admin;
+mod client;
+mod consumer;
+mod exchange;
+mod lag;
+mod membership;
+mod outbox;
+mod publish;
+mod records;
+mod settings;
+mod subscribe;
+mod transaction;
+
+pub use admin::{TopicSpec, ensure_topics};
+pub use client::ConnectError;
+pub use exchange::{ExchangeOptions, KafkaExchange};
+pub use lag::Lag;
+pub use publish::KafkaPublish;
+pub use settings::{KafkaSettings, PropertyRefused};
+pub use subscribe::KafkaSubscribe;

@@ -1,0 +1,177 @@
+//! Reading Kafka at least once: as a member of a group, or from the end of a topic without one.
+
+use std::{fmt, mem, sync::Arc, time::Duration};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
+
+use super::{
+    client::{ConnectError, call_error, creation_error, is_transient},
+    consumer::{join_config, offsets, partitions_of, reader_config, shared},
+    membership::Membership,
+    records::delivery,
+    settings::KafkaSettings,
+};
+use crate::{
+    delivery::{Delivery, Progress},
+    subscribe::{Subscribe, SubscribeError, TailFrom},
+};
+
+/// As [`super::ExchangeOptions::session_timeout`].
+const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long one question to the cluster may take when a tail is made.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads Kafka at `read_committed`.
+pub struct KafkaSubscribe {
+    consumer: BaseConsumer<Membership>,
+    topics: Vec<Arc<str>>,
+    is_tail: bool,
+}
+
+impl KafkaSubscribe {
+    /// Joins a group. Does not wait for a broker.
+    pub fn group(
+        settings: &KafkaSettings,
+        group: &str,
+        topics: &[&str],
+    ) -> Result<Self, ConnectError> {
+        let mut config = reader_config(settings, group)?;
+        join_config(&mut config, SESSION_TIMEOUT);
+        let consumer: BaseConsumer<Membership> =
+            config.create_with_context(Membership::default()).map_err(creation_error)?;
+        consumer
+            .subscribe(topics)
+            .map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
+        Ok(Self { consumer, topics: shared(topics), is_tail: false })
+    }
+
+    /// Reads all partitions of `topics` without a group. Blocks until it knows where `from` is, so that what is published
+    /// after it returns is seen. Partitions added later are not: make a new tail.
+    pub fn tail(
+        settings: &KafkaSettings,
+        topics: &[&str],
+        from: TailFrom,
+    ) -> Result<Self, ConnectError> {
+        // librdkafka wants a group id to assign partitions; no group of that name is joined, nor offsets kept.
+        let config = reader_config(settings, &format!("{}-tail", settings.client_id))?;
+        let consumer: BaseConsumer<Membership> =
+            config.create_with_context(Membership::default()).map_err(creation_error)?;
+        let start = start(&consumer, topics, from)
+            .map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
+        consumer.assign(&start).map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
+        Ok(Self { consumer, topics: shared(topics), is_tail: true })
+    }
+}
+
+/// Where a tail begins, in every partition, as numbers: "the end" would be looked up only later, and skip what comes meanwhile.
+fn start(
+    consumer: &BaseConsumer<Membership>,
+    topics: &[&str],
+    from: TailFrom,
+) -> KafkaResult<TopicPartitionList> {
+    let mut start = TopicPartitionList::new();
+    for topic in topics {
+        for partition in partitions_of(consumer, topic, ASK_TIMEOUT)? {
+            // At read_committed the end is before the first open transaction.
+            let (first, end) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
+            let offset = match from {
+                TailFrom::Beginning => first,
+                TailFrom::End => end,
+                TailFrom::TimestampMs(at) => since(consumer, topic, partition, at)?.unwrap_or(end),
+            };
+            start.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+        }
+    }
+    Ok(start)
+}
+
+/// The first offset whose timestamp is not before `at_ms`, if there is one.
+fn since(
+    consumer: &BaseConsumer<Membership>,
+    topic: &str,
+    partition: i32,
+    at_ms: i64,
+) -> KafkaResult<Option<i64>> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_offset(topic, partition, Offset::Offset(at_ms.max(0)))?;
+    let found = consumer.offsets_for_times(asked, ASK_TIMEOUT)?;
+    match found.find_partition(topic, partition) {
+        None => Ok(None),
+        Some(element) => {
+            element.error()?;
+            match element.offset() {
+                Offset::Offset(offset) => Ok(Some(offset)),
+                _ => Ok(None),
+            }
+        }
+    }
+}
+
+impl Subscribe for KafkaSubscribe {
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, SubscribeError> {
+        let mut records = Vec::new();
+        let mut patience = wait;
+        while records.len() < max {
+            match self.consumer.poll(mem::take(&mut patience)) {
+                Some(Ok(message)) => records.push(delivery(&message, &self.topics)),
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    return Err(SubscribeError::Fatal(code.to_string()));
+                }
+                // Logged by the context; librdkafka goes on trying by itself.
+                Some(Err(_)) | None => break,
+            }
+        }
+        Ok(records)
+    }
+
+    fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError> {
+        if self.is_tail || progress.0.is_empty() {
+            return Ok(());
+        }
+        let assignment = self.consumer.assignment().map_err(commit_error)?;
+        if let Some((topic, partition)) = progress
+            .0
+            .keys()
+            .find(|(topic, partition)| assignment.find_partition(topic, *partition).is_none())
+        {
+            return Err(SubscribeError::Lost(format!("{topic}-{partition} was revoked")));
+        }
+        let offsets = offsets(progress).map_err(commit_error)?;
+        self.consumer.commit(&offsets, CommitMode::Sync).map_err(commit_error)
+    }
+
+    fn is_assigned(&self) -> bool {
+        self.is_tail || self.consumer.context().state().is_assigned
+    }
+}
+
+fn commit_error(error: KafkaError) -> SubscribeError {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(
+            Code::UnknownMemberId
+            | Code::IllegalGeneration
+            | Code::RebalanceInProgress
+            | Code::AssignmentLost
+            | Code::UnknownPartition
+            | Code::StaleMemberEpoch,
+        ) => SubscribeError::Lost(error.to_string()),
+        _ if is_transient(&error) => SubscribeError::Unavailable(error.to_string()),
+        _ => SubscribeError::Fatal(error.to_string()),
+    }
+}
+
+impl fmt::Debug for KafkaSubscribe {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("KafkaSubscribe")
+            .field("topics", &self.topics)
+            .field("is_tail", &self.is_tail)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,206 @@
+//! One transaction at a time: what was written and how far was read, both or neither (KIP-98, KIP-447).
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig, TopicPartitionList,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    producer::{Producer as _, ThreadedProducer},
+};
+
+use super::{
+    client::creation_error,
+    outbox::Outbox,
+    publish::{RECORD_BYTES_MAX, is_refusal},
+    settings::KafkaSettings,
+};
+use crate::delivery::Outgoing;
+
+/// Longest one call of a transaction may take before it is made again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Most times a call is made whose outcome stays open; with [`CALL_TIMEOUT`], nine seconds.
+const CALLS_MAX: usize = 3;
+
+/// How long records still in flight are waited for before an abort. librdkafka's own abort can fail for good
+/// (INVALID_TXN_STATE) when it overtakes the first record's registration with the coordinator.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A producer with a transactional id. It is thrown away, and made anew with the same id, whenever the outcome of a
+/// transaction is unknown: librdkafka 2.12 has no other way to find out (it lacks KIP-890). Its successor's first act
+/// has the coordinator finish what was left open.
+pub(super) struct Transactor {
+    config: ClientConfig,
+    delivery_timeout: Duration,
+    producer: Option<Producer>,
+    is_initialised: bool,
+}
+
+type Producer = ThreadedProducer<Outbox>;
+
+/// Why a transaction did not happen.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing was written.
+    Aborted(String),
+    /// It is not known whether something was written; [`Transactor::ready`] settles it.
+    Unknown(String),
+    /// Nothing was written, and one of the records never will be.
+    Refused(String),
+    /// Another has taken the transactional id.
+    Fenced(String),
+    /// The producer cannot be made.
+    Unusable(String),
+}
+
+impl Transactor {
+    /// Nothing is sent before [`Transactor::ready`].
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        transactional_id: &str,
+        session_timeout: Duration,
+    ) -> Result<Self, super::client::ConnectError> {
+        // The transaction of a replica that died is aborted before its partitions go to another...
+        let transaction_timeout = session_timeout * 4 / 5;
+        // ...and librdkafka wants no record to outlive its transaction.
+        let delivery_timeout = session_timeout * 3 / 5;
+        let mut config = settings.client_config()?;
+        config.set("transactional.id", transactional_id);
+        config.set("transaction.timeout.ms", transaction_timeout.as_millis().to_string());
+        config.set("message.timeout.ms", delivery_timeout.as_millis().to_string());
+        // Both are implied by a transactional id; said, because durability rests on them.
+        config.set("acks", "all").set("enable.idempotence", "true");
+        // The Java default: both sides must agree on the partition of a key.
+        config.set("partitioner", "murmur2_random");
+        // The outbox is sent in one burst and then waited for: a longer linger would be waited for too.
+        config.set("linger.ms", "1");
+        // Room for a dead letter: a record of the largest size, unchanged, and the headers that say why.
+        config
+            .set("message.max.bytes", (RECORD_BYTES_MAX + DEAD_LETTER_HEADROOM_BYTES).to_string());
+        config
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "131072");
+        // A coordinator that still writes the markers of the last transaction says "try again" (CONCURRENT_TRANSACTIONS):
+        // the default of 100 ms would be the latency of every small transaction.
+        config.set("retry.backoff.ms", "5").set("retry.backoff.max.ms", "500");
+        Ok(Self { config, delivery_timeout, producer: None, is_initialised: false })
+    }
+
+    /// Makes sure that there is a producer and that no transaction of this id is open, waiting at most `wait`. It fences
+    /// whoever used the id before.
+    pub(super) fn ready(&mut self, wait: Duration) -> Result<(), Failure> {
+        if self.producer.is_none() {
+            let producer = self.config.create_with_context(Outbox::default());
+            let producer =
+                producer.map_err(|error| Failure::Unusable(creation_error(error).to_string()))?;
+            self.producer = Some(producer);
+            self.is_initialised = false;
+        }
+        let Some(producer) = self.producer.as_ref().filter(|_| !self.is_initialised) else {
+            return Ok(());
+        };
+        match producer.init_transactions(wait) {
+            Ok(()) => {
+                self.is_initialised = true;
+                Ok(())
+            }
+            // The same call goes on with what it has begun.
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                Err(Failure::Unknown(error.to_string()))
+            }
+            Err(error) => Err(self.give_up(&error)),
+        }
+    }
+
+    /// Writes `outbox` and `offsets` in one transaction. After an error the caller goes back and calls
+    /// [`Transactor::ready`].
+    pub(super) fn run(
+        &mut self,
+        outbox: &[Outgoing],
+        offsets: &TopicPartitionList,
+        generation: &ConsumerGroupMetadata,
+    ) -> Result<(), Failure> {
+        let Some(producer) = self.producer.as_ref().filter(|_| self.is_initialised) else {
+            return Err(Failure::Unknown("the producer is being made anew".to_owned()));
+        };
+        let Err(error) = attempt(producer, outbox, offsets, generation, self.delivery_timeout)
+        else {
+            return Ok(());
+        };
+        if !may_abort(producer, &error) {
+            return Err(self.give_up(&error));
+        }
+        producer.context().settle(SETTLE_TIMEOUT);
+        match repeat(|| producer.abort_transaction(CALL_TIMEOUT)) {
+            Ok(()) if is_refusal(&error) => Err(Failure::Refused(error.to_string())),
+            Ok(()) => Err(Failure::Aborted(error.to_string())),
+            Err(abort) => Err(self.give_up(&abort)),
+        }
+    }
+
+    /// Drops the producer, unless another has its id: then a successor would only fence the other in turn.
+    fn give_up(&mut self, error: &KafkaError) -> Failure {
+        let fatal = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
+        self.producer = None;
+        self.is_initialised = false;
+        let code = fatal.as_ref().map(|(code, _)| *code).or_else(|| error.rdkafka_error_code());
+        let reason = fatal.map_or_else(|| error.to_string(), |(_, reason)| reason);
+        match code {
+            Some(
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch,
+            ) => Failure::Fenced(reason),
+            _ => Failure::Unknown(reason),
+        }
+    }
+}
+
+/// What a dead letter adds to its record, at most: sixty-four thousand bytes of headers.
+const DEAD_LETTER_HEADROOM_BYTES: usize = 64_000;
+
+fn attempt(
+    producer: &Producer,
+    outbox: &[Outgoing],
+    offsets: &TopicPartitionList,
+    generation: &ConsumerGroupMetadata,
+    delivery_timeout: Duration,
+) -> KafkaResult<()> {
+    producer.context().open();
+    producer.begin_transaction()?;
+    for outgoing in outbox {
+        producer.context().send(producer, outgoing, delivery_timeout)?;
+    }
+    if 0 < offsets.count() {
+        repeat(|| producer.send_offsets_to_transaction(offsets, generation, CALL_TIMEOUT))?;
+    }
+    producer.context().delivered(producer, delivery_timeout)?;
+    repeat(|| producer.commit_transaction(CALL_TIMEOUT))
+}
+
+/// Makes a call again while librdkafka says that the same call may go on, a bounded number of times.
+fn repeat(mut call: impl FnMut() -> KafkaResult<()>) -> KafkaResult<()> {
+    for _ in 1..CALLS_MAX {
+        match call() {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                tracing::debug!(%error, "call made again")
+            }
+            outcome => return outcome,
+        }
+    }
+    call()
+}
+
+/// Whether the transaction can still be aborted, so that its outcome is known.
+fn may_abort(producer: &Producer, error: &KafkaError) -> bool {
+    if producer.client().fatal_error().is_some() {
+        return false;
+    }
+    match error {
+        KafkaError::Transaction(error) => error.txn_requires_abort(),
+        // Sending or delivering went wrong: no commit was asked for yet.
+        KafkaError::MessageProduction(_) | KafkaError::Nul(_) => true,
+        _ => false,
+    }
+}

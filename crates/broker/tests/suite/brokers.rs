@@ -1,0 +1,69 @@
+//! The broker that the suites run against.
+
+use std::{
+    env, process,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use broker::kafka::{KafkaSettings, TopicSpec, ensure_topics};
+use embedded_kafka::{EmbeddedKafka, Settings};
+
+/// `host:port` of a Kafka to run against instead of the embedded one.
+const OUTSIDE: &str = "VERDICT_TEST_KAFKA";
+
+/// `host:port` of the broker of this test binary. The embedded one is started at the first call and dies with the process.
+#[expect(clippy::disallowed_methods, reason = "a test has no settings file")]
+pub(crate) fn address() -> &'static str {
+    static ADDRESS: OnceLock<String> = OnceLock::new();
+    ADDRESS.get_or_init(|| env::var(OUTSIDE).unwrap_or_else(|_| start_embedded()))
+}
+
+/// Settings that reach it.
+pub(crate) fn settings() -> KafkaSettings {
+    KafkaSettings::at(address())
+}
+
+/// A name that nothing on the broker has yet.
+pub(crate) fn unused(stem: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let salt: u32 = rand::random();
+    format!("{stem}-{}-{salt:08x}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes a topic with an unused name.
+pub(crate) fn topic(stem: &str, partitions: u16) -> String {
+    let name = unused(stem);
+    let specs = [TopicSpec::new(&name, partitions)];
+    block_on(ensure_topics(&settings(), &specs, Duration::from_secs(20))).unwrap();
+    name
+}
+
+/// Waits for a future on a thread without a runtime.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// The broker lives on a thread of its own, with a runtime of its own, for as long as the process.
+fn start_embedded() -> String {
+    let (started, address) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let data = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listen = "127.0.0.1:0".parse().unwrap();
+            let broker = EmbeddedKafka::start(Settings::new(data.path(), listen)).await.unwrap();
+            started.send(broker.local_addr().to_string()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    address.recv().unwrap()
+}
