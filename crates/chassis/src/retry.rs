@@ -75,7 +75,7 @@ impl Backoff {
 }
 
 /// The waits between attempts, drawn by chance; ends when there is to be no further attempt.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Attempts {
     backoff: Backoff,
     failures: u32,

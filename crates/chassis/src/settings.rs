@@ -124,14 +124,14 @@ where
     variables.sort_unstable();
     for (name, text) in variables {
         let rest = name.strip_prefix(sources.environment_prefix).unwrap_or_default();
-        let path = rest.split("__").map(str::to_ascii_lowercase).collect();
-        layers.push(Layer::of_text(format!("the environment variable {name}"), path, text));
+        let path: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
+        layers.push(Layer::of_text(format!("the environment variable {name}"), &path, text));
     }
     for (key, text) in &sources.overrides {
-        let path = key.split('.').map(str::to_owned).collect();
-        layers.push(Layer::of_text("the command line".to_owned(), path, text.clone()));
+        let path: Vec<_> = key.split('.').map(str::to_owned).collect();
+        layers.push(Layer::of_text("the command line".to_owned(), &path, text.clone()));
     }
-    merge(layers)
+    merge(&layers)
 }
 
 fn is_setting(name: &str, sources: &Sources) -> bool {
@@ -141,7 +141,7 @@ fn is_setting(name: &str, sources: &Sources) -> bool {
     };
     !sources.environment_prefix.is_empty()
         && name.starts_with(sources.environment_prefix)
-        && !sources.environment_ignored.iter().any(|pattern| ignored(pattern))
+        && !sources.environment_ignored.iter().any(ignored)
 }
 
 fn read_file(path: &Path) -> Result<Dict, SettingsError> {
@@ -164,10 +164,10 @@ struct Layer {
 
 impl Layer {
     /// One value at `path`.
-    fn of_text(place: String, path: Vec<String>, text: String) -> Self {
+    fn of_text(place: String, path: &[String], text: String) -> Self {
         let Ok(value) = text.parse::<Value>();
-        let bare = nest(&path, Value::from(text));
-        Self { place, data: nest(&path, value), bare: Some(bare) }
+        let bare = nest(path, Value::from(text));
+        Self { place, data: nest(path, value), bare: Some(bare) }
     }
 
     /// The same, with its value as bare text.
@@ -196,12 +196,12 @@ impl Provider for Layer {
 }
 
 /// Lays the layers over the defaults of `T`.
-fn merge<T>(layers: Vec<Layer>) -> Result<T, SettingsError>
+fn merge<T>(layers: &[Layer]) -> Result<T, SettingsError>
 where
     T: Serialize + DeserializeOwned + Default,
 {
     let mut figment = Figment::from(Serialized::defaults(T::default()));
-    for layer in &layers {
+    for layer in layers {
         let merged = figment.clone().merge(layer.clone());
         let refused =
             |figment: &Figment| matches!(figment.extract::<T>(), Err(error) if takes_text(&error));
@@ -211,7 +211,7 @@ where
     }
     let settings: T = figment.extract().map_err(refusal)?;
     let understood = Value::serialize(&settings).map_err(refusal)?;
-    for layer in &layers {
+    for layer in layers {
         let given = Value::from(layer.data.clone());
         if let Some((path, known)) = first_unknown(&given, &understood) {
             return Err(SettingsError::Unknown {

@@ -179,7 +179,7 @@ fn a_value_of_the_wrong_type_names_key_place_and_what_was_expected() {
     check(
         load_from("", &[("VERDICT_INGEST__IN_FLIGHT_MAX", "70000")], &[]),
         "setting `ingest.in_flight_max` in the environment variable VERDICT_INGEST__IN_FLIGHT_MAX: \
-         invalid value: found unsigned int `70000`, expected u16",
+         invalid value unsigned int `70000`, expected u16",
     );
     check(
         load_from("", &[], &[("ingest", "5")]),
@@ -219,7 +219,7 @@ fn what_is_rendered_is_read_again() {
         "[ingest]\nproxy = 'p'\nlabels = ['a']\nwait_max = '90s'\n[store.options]\na = 'b'\n";
     let settings = load_from(toml, &[], &[]).unwrap();
     let rendered = render(&settings).unwrap();
-    assert!(rendered.contains("wait_max = \"1m30s\""), "{rendered}");
+    assert!(rendered.contains("wait_max = \"1m 30s\""), "{rendered}");
     assert_eq!(load_from(&rendered, &[], &[]), Ok(settings));
 }
 
