@@ -1,1 +1,47 @@
 //! Verdicts in, rows out.
+//!
+//! # Layout
+//! - [`writer`]: THE loop: read a round, make it durable, remember how far
+//! - [`round`]: what a round holds and how far it has come; pure
+//! - [`settings`]: all that can be set
+//! - `instruments`: what is measured
+
+mod instruments;
+pub mod round;
+pub mod settings;
+pub mod writer;
+
+use std::{fmt, sync::Arc};
+
+use broker::Subscribe;
+use chassis::health::Check;
+use store::VerdictStore;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+pub use settings::Settings;
+pub use writer::{Writer, WriterError};
+
+/// What the sink works with, made by whoever starts it.
+pub struct Parts {
+    /// Reads [`schemas::topics::VERDICTS`].
+    pub subscription: Box<dyn Subscribe>,
+    /// Takes the rows.
+    pub store: Arc<dyn VerdictStore>,
+    /// Where it says how it fares.
+    pub check: Check,
+    /// Asks it to finish what is in hand and leave.
+    pub stop: CancellationToken,
+}
+
+/// Runs the sink on a thread of its own until it is asked to stop or cannot go on. Belongs in a Tokio runtime.
+pub async fn run(parts: Parts, settings: &Settings) -> anyhow::Result<()> {
+    let writer = Writer::new(parts, settings, Handle::current());
+    chassis::stop::thread("sink", move || Ok(writer.run()?)).await
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Parts").field("store", &self.store).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,79 @@
+//! What the sink measures. Recorded once a round, never a reason to fail.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
+use store::{RefusedRecord, Row};
+
+/// The sink's instruments.
+pub(crate) struct Instruments {
+    rows: Counter<u64>,
+    refused: Counter<u64>,
+    upsert: Histogram<f64>,
+    latency: Histogram<f64>,
+    pauses: Counter<u64>,
+}
+
+impl Instruments {
+    /// From the process's meters.
+    pub(crate) fn new() -> Self {
+        let meter = global::meter("sink");
+        Self {
+            rows: meter
+                .u64_counter("sink.rows")
+                .with_description("verdicts that were made durable, replays included")
+                .build(),
+            refused: meter
+                .u64_counter("sink.refused")
+                .with_description("records kept as refused, by class of error")
+                .build(),
+            upsert: meter
+                .f64_histogram("sink.upsert.duration")
+                .with_unit("s")
+                .with_description("one batch until it is durable, or an error")
+                .build(),
+            latency: meter
+                .f64_histogram("e2e.latency")
+                .with_unit("s")
+                .with_description("a review's receipt until its row is durable")
+                .build(),
+            pauses: meter
+                .u64_counter("sink.pauses")
+                .with_description(
+                    "attempts that were put off because the store or the broker was away",
+                )
+                .build(),
+        }
+    }
+
+    /// `rows` became durable at `now`. The latency is each row's own: a mean over the round would hide the tail.
+    pub(crate) fn wrote(&self, rows: &[Row], now: Timestamp) {
+        self.rows.add(rows.len() as u64, &[]);
+        for row in rows {
+            let latency = now.duration_since(row.verdict.received_at).as_secs_f64();
+            // Clocks of two machines may disagree.
+            self.latency.record(latency.max(0.0), &[]);
+        }
+    }
+
+    /// `records` were kept as refused.
+    pub(crate) fn refused(&self, records: &[RefusedRecord]) {
+        for record in records {
+            self.refused.add(1, &[KeyValue::new("error.type", record.class.clone())]);
+        }
+    }
+
+    /// One call of the store took `elapsed`.
+    pub(crate) fn upserted(&self, elapsed: Duration) {
+        self.upsert.record(elapsed.as_secs_f64(), &[]);
+    }
+
+    /// An attempt was put off.
+    pub(crate) fn paused(&self, on: &'static str) {
+        self.pauses.add(1, &[KeyValue::new("peer", on)]);
+    }
+}

@@ -1,0 +1,54 @@
+//! All that can be set of the sink: the section `[sink]`.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use chassis::Backoff;
+use serde::{Deserialize, Serialize};
+
+/// The section `[sink]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// URL of the store: `sqlite:PATH`. Empty: the file `verdicts.db` in the data folder, or in the working directory where
+    /// the sink runs alone.
+    pub store: String,
+    /// Consumer group. Its replicas share the partitions of the verdicts' topic.
+    pub group: String,
+    /// Where health and metrics are served when the sink runs alone.
+    pub listen: SocketAddr,
+    /// Most verdicts that are read and written together: one transaction of the store, one sync of its disk.
+    pub rows_max: usize,
+    /// Longest wait for a first verdict, which bounds how late the sink notices that it is to stop. Adds no latency.
+    #[serde(with = "chassis::settings::duration")]
+    pub wait_max: Duration,
+    /// How long to wait before the store or the broker is tried again. Nothing is read meanwhile, nothing is dropped.
+    pub backoff: Backoff,
+    /// Longest wait, after a signal, for the round in hand.
+    #[serde(with = "chassis::settings::duration")]
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            store: String::new(),
+            group: "sink".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
+            rows_max: 1_000,
+            wait_max: Duration::from_millis(100),
+            // Below the silence after which a loop counts as stuck: it beats at each attempt.
+            backoff: Backoff { max: Duration::from_secs(5), ..Backoff::default() },
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Settings {
+    /// The store's URL, with `default` where none is set.
+    pub fn store_or<'a>(&'a self, default: &'a str) -> &'a str {
+        if self.store.is_empty() { default } else { &self.store }
+    }
+}

@@ -1,0 +1,248 @@
+//! THE loop: read a round, make it durable, remember how far.
+//!
+//! An offset is remembered only once every record before it is a row or a refused record, durably. All else follows: a crash
+//! at any point makes the sink read some verdicts again, which changes nothing, since the store is idempotent. Trouble that
+//! may pass is waited out in place, with one round in memory; what will never pass is kept as refused, so that one bad
+//! record holds up nobody.
+
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
+
+use broker::{Progress, Subscribe, SubscribeError};
+use chassis::{Backoff, clock, health::Check};
+use store::{RefusedRecord, Row, StoreError, VerdictStore};
+use tokio::{runtime::Handle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{Parts, Settings, instruments::Instruments, round::Round};
+
+/// Why the sink cannot go on. Nothing is lost: what is not remembered is read again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriterError {
+    /// Nothing can be read any more. Exit.
+    #[error(transparent)]
+    Subscription(SubscribeError),
+    /// Nothing can be written any more, not even what was refused. Exit: an operator has to act.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// The loop and what it works with.
+pub struct Writer {
+    subscription: Box<dyn Subscribe>,
+    desk: Desk,
+    rows_max: usize,
+    wait_max: Duration,
+}
+
+/// The loop's side towards the store: everything but the subscription, which blocks.
+struct Desk {
+    store: Arc<dyn VerdictStore>,
+    check: Check,
+    stop: CancellationToken,
+    runtime: Handle,
+    backoff: Backoff,
+    instruments: Instruments,
+}
+
+/// How a call of the store ended that is tried until it ends.
+enum Ending {
+    Durable,
+    Refused(String),
+    /// The store is away, and the sink is asked to stop.
+    Stopped,
+}
+
+impl Writer {
+    /// A writer that reads nothing yet. Calls of the store run on `runtime`.
+    pub fn new(parts: Parts, settings: &Settings, runtime: Handle) -> Self {
+        let Parts { subscription, store, check, stop } = parts;
+        let desk = Desk {
+            store,
+            check,
+            stop,
+            runtime,
+            backoff: settings.backoff,
+            instruments: Instruments::new(),
+        };
+        let (rows_max, wait_max) = (settings.rows_max.max(1), settings.wait_max);
+        Self { subscription, desk, rows_max, wait_max }
+    }
+
+    /// Runs until it is asked to stop: then it finishes the round in hand. Blocking, on a thread that is none of the runtime's.
+    pub fn run(mut self) -> Result<(), WriterError> {
+        let mut waits = self.desk.backoff.attempts();
+        while !self.desk.stop.is_cancelled() {
+            self.desk.check.beat(clock::monotonic());
+            match self.subscription.poll(self.rows_max, self.wait_max) {
+                Ok(deliveries) => {
+                    waits.reset();
+                    if self.subscription.is_assigned() {
+                        self.desk.check.ready();
+                    } else {
+                        self.desk.check.not_ready("no partitions of the verdicts' topic yet");
+                    }
+                    if !deliveries.is_empty() {
+                        self.write(Round::new(deliveries, clock::now()))?;
+                    }
+                }
+                Err(SubscribeError::Lost(reason)) => {
+                    info!(reason, "partition lost, its verdicts are read again elsewhere");
+                }
+                Err(SubscribeError::Unavailable(reason)) => {
+                    self.desk.pause("broker", &reason, waits.next());
+                }
+                Err(fatal @ SubscribeError::Fatal(_)) => {
+                    return Err(WriterError::Subscription(fatal));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `round` durable, then remembers it. When asked to stop while the store is away, as far as it came.
+    fn write(&mut self, mut round: Round) -> Result<(), WriterError> {
+        self.desk.make_durable(&mut round)?;
+        let progress = round.progress();
+        if progress.0.is_empty() {
+            return Ok(());
+        }
+        self.remember(&progress)
+    }
+
+    /// Commits `progress`, again and again while the broker is away. Not committing is harmless.
+    fn remember(&mut self, progress: &Progress) -> Result<(), WriterError> {
+        let mut waits = self.desk.backoff.attempts();
+        loop {
+            match self.subscription.commit(progress) {
+                Ok(()) => return Ok(()),
+                Err(SubscribeError::Lost(reason)) => {
+                    info!(reason, "partition lost, its verdicts are read again elsewhere");
+                    return Ok(());
+                }
+                Err(SubscribeError::Unavailable(reason)) => {
+                    if self.desk.stop.is_cancelled() {
+                        return Ok(());
+                    }
+                    self.desk.pause("broker", &reason, waits.next());
+                }
+                Err(fatal @ SubscribeError::Fatal(_)) => {
+                    return Err(WriterError::Subscription(fatal));
+                }
+            }
+        }
+    }
+}
+
+impl Desk {
+    /// Turns every record of `round` into a row or a refused record. Returns early only when asked to stop while the store is
+    /// away.
+    fn make_durable(&self, round: &mut Round) -> Result<(), WriterError> {
+        if !self.keep(&round.invalid())? {
+            return Ok(());
+        }
+        round.invalid_are_durable();
+
+        // Ranges of rows that are still to be written, the first on top.
+        let mut ranges: Vec<Range<usize>> = vec![0..round.rows().len()];
+        while let Some(range) = ranges.pop() {
+            let rows = round.rows().get(range.clone()).unwrap_or_default();
+            if rows.is_empty() {
+                continue;
+            }
+            match self.upsert(rows)? {
+                Ending::Durable => self.instruments.wrote(rows, clock::now()),
+                Ending::Refused(reason) if rows.len() == 1 => {
+                    let refused = round.refused_row(range.start, reason, clock::now());
+                    if !self.keep(refused.as_slice())? {
+                        return Ok(());
+                    }
+                }
+                // One row at fault refuses its whole batch: halve it until the row stands alone.
+                Ending::Refused(_) => {
+                    let middle = range.start + rows.len() / 2;
+                    ranges.extend([middle..range.end, range.start..middle]);
+                    continue;
+                }
+                Ending::Stopped => return Ok(()),
+            }
+            round.rows_are_durable(range);
+        }
+        debug!(rows = round.rows().len(), "made a round durable");
+        Ok(())
+    }
+
+    fn upsert(&self, rows: &[Row]) -> Result<Ending, WriterError> {
+        self.insist(|| {
+            let begun = clock::monotonic();
+            let result = self.runtime.block_on(self.store.upsert(rows));
+            self.instruments.upserted(clock::monotonic().duration_since(begun));
+            result
+        })
+    }
+
+    /// Keeps `records` as refused; `false` when asked to stop while the store is away. A store that does not even take those is
+    /// beyond what can be done here: to go on would lose them.
+    fn keep(&self, records: &[RefusedRecord]) -> Result<bool, WriterError> {
+        let Some(first) = records.first() else { return Ok(true) };
+        match self.insist(|| self.runtime.block_on(self.store.keep_refused(records)))? {
+            Ending::Durable => {}
+            Ending::Refused(reason) => return Err(WriterError::Store(StoreError::Refused(reason))),
+            Ending::Stopped => return Ok(false),
+        }
+        self.instruments.refused(records);
+        // One line a round: the table has them all.
+        warn!(
+            count = records.len(),
+            topic = first.topic,
+            partition = first.partition,
+            offset = first.offset,
+            class = first.class,
+            reason = first.message,
+            "kept records that cannot be rows; the first is"
+        );
+        Ok(true)
+    }
+
+    /// Calls the store until it has done it or never will, or until it is away and the sink is asked to stop.
+    fn insist(&self, call: impl Fn() -> Result<(), StoreError>) -> Result<Ending, WriterError> {
+        let mut waits = self.backoff.attempts();
+        loop {
+            let ending = match call() {
+                Ok(()) => Ending::Durable,
+                Err(StoreError::Refused(reason)) => Ending::Refused(reason),
+                Err(unusable @ StoreError::Unusable(_)) => {
+                    return Err(WriterError::Store(unusable));
+                }
+                Err(StoreError::Unavailable(_)) if self.stop.is_cancelled() => Ending::Stopped,
+                Err(StoreError::Unavailable(reason)) => {
+                    self.pause("store", &reason, waits.next());
+                    continue;
+                }
+            };
+            if 0 < waits.failures() {
+                info!(attempts = waits.failures(), "store back");
+                self.check.ready();
+            }
+            return Ok(ending);
+        }
+    }
+
+    /// Waits until `peer` may be back, or until asked to stop.
+    fn pause(&self, peer: &'static str, reason: &str, wait: Option<Duration>) {
+        let wait = wait.unwrap_or(self.backoff.max);
+        warn!(peer, reason, wait_ms = wait.as_millis(), "away, trying again");
+        self.instruments.paused(peer);
+        self.check.beat(clock::monotonic());
+        self.check.not_ready(format!("{peer} away: {reason}"));
+        // Whether time ran out or a stop came, the caller tries once more.
+        let waited = self.runtime.block_on(timeout(wait, self.stop.cancelled()));
+        debug!(stopped = waited.is_ok(), "waited");
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Writer").field("store", &self.desk.store).finish_non_exhaustive()
+    }
+}
