@@ -9,7 +9,7 @@ use crate::{Digest, ModelName};
 
 /// The version of the bundle's layout that this crate reads, `bundle_format` in the manifest.
 pub const BUNDLE_FORMAT: u32 = 1;
-/// Fewest tokens a model may read: [CLS], [SEP] and two of the text.
+/// Fewest tokens a model may read: `[CLS]`, `[SEP]` and two of the text.
 pub const TOKENS_MIN: usize = 4;
 /// Most tokens a model may read, special ones included.
 pub const TOKENS_MAX: usize = 8_192;
@@ -60,7 +60,7 @@ pub struct Manifest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truncation {
-    /// The first `max_tokens / 2` tokens and the last `max_tokens - max_tokens / 2`, [CLS] and [SEP] counted: a review's
+    /// The first `max_tokens / 2` tokens and the last `max_tokens - max_tokens / 2`, `[CLS]` and `[SEP]` counted: a review's
     /// judgement tends to stand at its beginning or its end.
     FirstAndLast,
 }
@@ -233,7 +233,10 @@ impl Manifest {
     /// Reads a manifest. The error says what is wrong, where, and what to do.
     pub fn parse(text: &str) -> Result<Self, String> {
         let explain = |error: toml::de::Error| {
-            format!("{}; see models/README.md for the keys", error.to_string().trim_end())
+            format!(
+                "{}; the model.toml of a shipped bundle shows every key",
+                error.to_string().trim_end()
+            )
         };
         let FormatOnly { bundle_format } = toml::from_str(text).map_err(explain)?;
         if bundle_format != BUNDLE_FORMAT {
