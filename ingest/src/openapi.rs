@@ -1,0 +1,29 @@
+//! The description of the HTTP interface, written from the code that serves it.
+
+use utoipa::OpenApi;
+
+use crate::{
+    analyze, batch, lookup,
+    problem::{FieldError, ProblemDetails},
+    stream,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Verdict",
+        description = "Reviews in, verdicts out. Errors are problem details (RFC 9457) with a stable `error` to switch on."
+    ),
+    tags(
+        (name = "reviews", description = "Reviews in"),
+        (name = "verdicts", description = "Verdicts out"),
+    ),
+    paths(analyze::analyze, batch::batch, lookup::lookup, stream::stream),
+    components(schemas(ProblemDetails<'static>, FieldError)),
+)]
+struct Description;
+
+/// The description, as OpenAPI.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
