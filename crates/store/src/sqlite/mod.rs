@@ -119,3 +119,63 @@ fn write<'a, const N: usize>(
     }
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &tempfile::TempDir) -> SqliteStore {
+        SqliteStore::open(&folder.path().join("verdicts.db"), &SqliteSettings::default()).unwrap()
+    }
+
+    fn records() -> Vec<RefusedRecord> {
+        let record = |offset| RefusedRecord {
+            topic: "verdicts.v1".to_owned(),
+            partition: 0,
+            offset,
+            record: schemas::Record::default(),
+            class: "InvalidVerdict".to_owned(),
+            message: "long ".repeat(200),
+            refused_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        (0..1_000).map(record).collect()
+    }
+
+    #[tokio::test]
+    async fn each_commit_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let pragma = |sql: &'static str| {
+            move |connection: &mut Connection| connection.query_row(sql, [], |row| row.get(0))
+        };
+        let store = open(&folder);
+        let mode: String = store.writer.call(pragma("PRAGMA journal_mode")).await.unwrap();
+        let synchronous: String = store
+            .writer
+            .call(pragma("SELECT synchronous || '' FROM pragma_synchronous"))
+            .await
+            .unwrap();
+        assert_eq!((mode.as_str(), synchronous.as_str()), ("wal", "2"));
+    }
+
+    /// No file may grow past what it is: SQLite then answers as it does on a full disk.
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_and_half_a_batch_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let limit = |pages: i64| {
+            move |connection: &mut Connection| {
+                connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_row| Ok(()))
+            }
+        };
+        store.writer.call(limit(20)).await.unwrap();
+        let error = store.keep_refused(&records()).await.unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unavailable(text) if text.contains("full")),
+            "{error}"
+        );
+        assert_eq!(store.refused(1).await.unwrap(), []);
+        store.writer.call(limit(1_000_000)).await.unwrap();
+        store.keep_refused(&records()).await.unwrap();
+        assert_eq!(store.refused(usize::MAX).await.unwrap().len(), 1_000);
+    }
+}

@@ -1,0 +1,38 @@
+//! What every store promises, and what the one in a file promises beyond it.
+//!
+//! # Layout
+//! - `suite`: the contract, one test a promise; `verdicts`: what the tests write
+//! - `file`: reopening, readers, foreign and damaged files; `kill`: SIGKILL in the midst of writing
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod file;
+mod kill;
+#[macro_use]
+mod suite;
+mod verdicts;
+
+use std::sync::Arc;
+
+use store::{MemoryStore, SqliteSettings, SqliteStore, VerdictStore};
+use tempfile::TempDir;
+
+/// An empty store, and the folder that it may need.
+pub(crate) struct Fresh {
+    store: Arc<dyn VerdictStore>,
+    _folder: Option<TempDir>,
+}
+
+fn memory() -> Fresh {
+    Fresh { store: Arc::new(MemoryStore::default()), _folder: None }
+}
+
+fn sqlite() -> Fresh {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("verdicts.db");
+    let store = SqliteStore::open(&path, &SqliteSettings::default()).unwrap();
+    Fresh { store: Arc::new(store), _folder: Some(folder) }
+}
+
+contract!(memory_store, crate::memory);
+contract!(sqlite_store, crate::sqlite);
