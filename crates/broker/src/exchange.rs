@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use crate::delivery::{Delivery, Outgoing, Progress};
+use crate::{
+    delivery::{Delivery, Outgoing, Progress},
+    publish::RECORD_BYTES_MAX,
+};
+
+/// Largest record of an outbox, in bytes: key, value and headers. It leaves room for a dead letter, which is a record of the
+/// largest size, unchanged, and up to 40,000 bytes of headers that say why. Still below the limit of brokers, 1,048,588.
+pub const OUTBOX_RECORD_BYTES_MAX: usize = RECORD_BYTES_MAX + 40_000;
 
 /// A consumer and a transactional producer that move together. Blocking: it belongs on a thread of its own.
 ///

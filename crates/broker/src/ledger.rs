@@ -34,6 +34,14 @@ impl Ledger {
         self.held.entry(partition).or_insert(Span { first: delivery.offset, next }).next = next;
     }
 
+    /// Notes that the record at `offset` and those after it are no longer in hand.
+    pub(crate) fn give_back(&mut self, partition: &Partition, offset: i64) {
+        match self.held.get_mut(partition) {
+            Some(span) if span.first < offset => span.next = span.next.min(offset),
+            _ => drop(self.held.remove(partition)),
+        }
+    }
+
     /// Why `progress` may not be committed, if so.
     pub(crate) fn refusal(&self, progress: &Progress) -> Option<String> {
         progress.0.iter().find_map(|(partition, &next)| {

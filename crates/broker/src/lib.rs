@@ -12,10 +12,11 @@ pub mod delivery;
 pub mod exchange;
 pub mod kafka;
 mod ledger;
+pub mod memory;
 pub mod publish;
 pub mod subscribe;
 
 pub use delivery::{Delivery, Outgoing, Progress};
-pub use exchange::{Exchange, ExchangeError};
-pub use publish::{Publish, PublishError};
+pub use exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX};
+pub use publish::{Publish, PublishError, RECORD_BYTES_MAX};
 pub use subscribe::{Subscribe, SubscribeError, TailFrom};

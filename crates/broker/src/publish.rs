@@ -1,8 +1,25 @@
 //! Appending records to topics.
 
 use async_trait::async_trait;
+use schemas::Record;
 
 use crate::delivery::Outgoing;
+
+/// Largest record that is published, in bytes: key, value and headers. With what Kafka writes around it, it stays below the
+/// limit that brokers have by default, 1,048,588.
+pub const RECORD_BYTES_MAX: usize = 1_000_000;
+
+/// What Kafka writes around a header at most: two lengths.
+const HEADER_FRAME_BYTES: usize = 10;
+
+/// The size of a record, for comparison with [`RECORD_BYTES_MAX`].
+pub(crate) fn record_bytes(record: &Record) -> usize {
+    let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+    let headers = record.headers.iter();
+    let headers: usize =
+        headers.map(|header| header.name.len() + length(&header.value) + HEADER_FRAME_BYTES).sum();
+    length(&record.key) + length(&record.value) + headers
+}
 
 /// Appends records.
 #[async_trait]

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     delivery::{Delivery, Outgoing, Progress},
-    exchange::{Exchange, ExchangeError},
+    exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX},
+    publish::record_bytes,
 };
 
 /// How long [`KafkaExchange::connect`] waits for the coordinator; a fresh Kafka takes seconds to have one.
@@ -209,6 +210,14 @@ impl Exchange for KafkaExchange {
         }
         if let Some(reason) = refusal {
             return Err(self.void(ExchangeError::Aborted(reason)));
+        }
+        if let Some(bytes) = outbox
+            .iter()
+            .map(|it| record_bytes(&it.record))
+            .find(|bytes| OUTBOX_RECORD_BYTES_MAX < *bytes)
+        {
+            let reason = format!("{bytes} bytes, of {OUTBOX_RECORD_BYTES_MAX} at most");
+            return Err(self.void(ExchangeError::Refused(reason)));
         }
         let Some(generation) = generation else {
             return Err(ExchangeError::Aborted("not a member of the group yet".to_owned()));

@@ -19,17 +19,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
     client::{ConnectError, creation_error, log_error, log_line},
-    records::unsent,
+    records::{FRAME_BYTES_MAX, unsent},
     settings::KafkaSettings,
 };
 use crate::{
     delivery::Outgoing,
-    publish::{Publish, PublishError},
+    publish::{Publish, PublishError, RECORD_BYTES_MAX, record_bytes},
 };
-
-/// Largest record, key and headers included, in bytes. Below the default of brokers, 1,048,588, so that a record refused
-/// here is one that a broker would refuse too.
-pub(super) const RECORD_BYTES_MAX: usize = 1_000_000;
 
 /// How long a record may stay without an answer. Longer than a partition takes to change its leader (4 to 9 seconds).
 const DELIVERY_TIMEOUT_MS: u32 = 15_000;
@@ -100,6 +96,12 @@ impl KafkaPublish {
 #[async_trait]
 impl Publish for KafkaPublish {
     async fn publish(&self, outgoing: Outgoing) -> Result<(), PublishError> {
+        let bytes = record_bytes(&outgoing.record);
+        if RECORD_BYTES_MAX < bytes {
+            return Err(PublishError::Refused(format!(
+                "{bytes} bytes, of {RECORD_BYTES_MAX} at most"
+            )));
+        }
         let permit =
             Arc::clone(&self.permits).try_acquire_owned().map_err(|_| PublishError::Full)?;
         let (outcome, receipt) = oneshot::channel();
@@ -161,7 +163,7 @@ fn producer_config(
     config.set("partitioner", "murmur2_random");
     // Requests in flight batch what waits meanwhile, so a longer linger only adds its own latency.
     config.set("linger.ms", "1");
-    config.set("message.max.bytes", RECORD_BYTES_MAX.to_string());
+    config.set("message.max.bytes", (RECORD_BYTES_MAX + FRAME_BYTES_MAX).to_string());
     // A publisher hears of an absent broker in bounded time.
     config.set("message.timeout.ms", DELIVERY_TIMEOUT_MS.to_string());
     // The semaphore is the bound; librdkafka's queue must not be a tighter one, nor hold a gigabyte (its default).

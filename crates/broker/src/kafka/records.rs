@@ -13,6 +13,10 @@ use schemas::{Record, record::Header};
 
 use crate::delivery::{Delivery, Outgoing};
 
+/// What a record batch of one record has besides key, value and headers, in bytes (61 for the batch, then varints), generously:
+/// librdkafka's `message.max.bytes` counts it, our limits do not.
+pub(super) const FRAME_BYTES_MAX: usize = 1_000;
+
 /// A message as a delivery. `topics` are the names subscribed to, so that a name is shared and not copied for each record.
 pub(super) fn delivery(message: &BorrowedMessage<'_>, topics: &[Arc<str>]) -> Delivery {
     let topic = topics.iter().find(|topic| topic.as_ref() == message.topic());

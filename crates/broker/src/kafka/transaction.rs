@@ -10,12 +10,10 @@ use rdkafka::{
 };
 
 use super::{
-    client::creation_error,
-    outbox::Outbox,
-    publish::{RECORD_BYTES_MAX, is_refusal},
+    client::creation_error, outbox::Outbox, publish::is_refusal, records::FRAME_BYTES_MAX,
     settings::KafkaSettings,
 };
-use crate::delivery::Outgoing;
+use crate::{delivery::Outgoing, exchange::OUTBOX_RECORD_BYTES_MAX};
 
 /// Longest one call of a transaction may take before it is made again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -76,8 +74,7 @@ impl Transactor {
         // The outbox is sent in one burst and then waited for: a longer linger would be waited for too.
         config.set("linger.ms", "1");
         // Room for a dead letter: a record of the largest size, unchanged, and the headers that say why.
-        config
-            .set("message.max.bytes", (RECORD_BYTES_MAX + DEAD_LETTER_HEADROOM_BYTES).to_string());
+        config.set("message.max.bytes", (OUTBOX_RECORD_BYTES_MAX + FRAME_BYTES_MAX).to_string());
         config
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "131072");
@@ -156,9 +153,6 @@ impl Transactor {
         }
     }
 }
-
-/// What a dead letter adds to its record, at most: sixty-four thousand bytes of headers.
-const DEAD_LETTER_HEADROOM_BYTES: usize = 64_000;
 
 fn attempt(
     producer: &Producer,

@@ -36,10 +36,10 @@ pub(crate) fn unused(stem: &str) -> String {
 }
 
 /// Makes a topic with an unused name.
-pub(crate) fn topic(stem: &str, partitions: u16) -> String {
+pub(crate) fn topic(settings: &KafkaSettings, stem: &str, partitions: u16) -> String {
     let name = unused(stem);
     let specs = [TopicSpec::new(&name, partitions)];
-    block_on(ensure_topics(&settings(), &specs, Duration::from_secs(20))).unwrap();
+    block_on(ensure_topics(settings, &specs, Duration::from_secs(20))).unwrap();
     name
 }
 
@@ -66,4 +66,23 @@ fn start_embedded() -> String {
         });
     });
     address.recv().unwrap()
+}
+
+/// Runs futures at once, and returns what they gave, in order.
+pub(crate) async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut is_done = true;
+        for (future, output) in &mut running {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(ready) => *output = Some(ready),
+                    std::task::Poll::Pending => is_done = false,
+                }
+            }
+        }
+        if is_done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, output)| output).collect()
 }

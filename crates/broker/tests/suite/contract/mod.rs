@@ -1,1 +1,44 @@
-//! What the traits promise, checked on the memory twin and on Kafka alike.
+//! What the traits promise, checked on the memory twin and on Kafka alike: each check is a function of a [`Cluster`].
+
+mod cluster;
+mod exchanging;
+mod outage;
+mod publishing;
+mod rebalancing;
+mod subscribing;
+
+use cluster::Cluster;
+
+/// One test on each twin for each check.
+macro_rules! on_both {
+    ($($module:ident::$check:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $check() { super::$module::$check(&super::Cluster::memory()); })*
+        }
+        mod kafka {
+            $(#[test] fn $check() { super::$module::$check(&super::Cluster::kafka()); })*
+        }
+    };
+}
+
+on_both!(
+    publishing::records_are_kept_and_keys_stay_together,
+    publishing::a_record_is_kept_byte_for_byte,
+    publishing::a_record_of_more_than_a_megabyte_is_refused,
+    exchanging::a_commit_is_seen_whole,
+    exchanging::a_failed_commit_leaves_no_trace_and_is_read_again,
+    exchanging::what_is_not_committed_is_read_again_by_the_next,
+    exchanging::two_rounds_in_hand_are_committed_in_order,
+    exchanging::a_round_is_not_committed_twice,
+    exchanging::an_exchanged_record_is_kept_byte_for_byte,
+    exchanging::an_empty_outbox_moves_the_offsets,
+    exchanging::a_large_outbox_is_one_transaction,
+    exchanging::a_zombie_is_fenced_and_leaves_nothing,
+    rebalancing::every_record_is_exchanged_once_while_members_come_and_go,
+    rebalancing::a_void_round_is_refused,
+    subscribing::a_tail_sees_what_comes_after,
+    subscribing::a_tail_starts_where_it_is_told,
+    subscribing::a_group_goes_on_from_its_commit,
+    subscribing::a_partition_taken_away_is_lost,
+    subscribing::lag_is_what_waits,
+);

@@ -1,0 +1,89 @@
+//! At least once, from where it is told.
+
+use std::time::Duration;
+
+use broker::{Progress, SubscribeError, TailFrom};
+use schemas::Record;
+
+use super::cluster::{Cluster, commit, numbered, numbers, read, take};
+use crate::brokers::unused;
+
+pub(super) fn a_tail_sees_what_comes_after(cluster: &Cluster) {
+    let (input, topic) = (cluster.topic("in", 1), cluster.topic("tail", 4));
+    cluster.fill(&topic, 0..50);
+    cluster.fill(&input, 60..70);
+    let mut tail = cluster.tail(&topic, TailFrom::End);
+    assert!(tail.is_assigned());
+    cluster.fill(&topic, 50..60);
+    let mut exchange = cluster.exchange(&unused("group"), &input, &unused("id"));
+    let round = take(exchange.as_mut(), 10);
+    commit(exchange.as_mut(), &round, &topic).unwrap();
+
+    let mut seen = numbers(&read(tail.as_mut(), 20));
+    seen.sort_unstable();
+    assert_eq!(seen, (50..70).collect::<Vec<_>>());
+    assert_eq!(tail.commit(&Progress::default()), Ok(()));
+}
+
+pub(super) fn a_tail_starts_where_it_is_told(cluster: &Cluster) {
+    let topic = cluster.topic("tail", 1);
+    for number in 0..10 {
+        let at = 1_700_000_000_000 + i64::try_from(number).unwrap() * 1_000;
+        cluster.publish(&topic, Record { timestamp_ms: Some(at), ..numbered(number) }).unwrap();
+    }
+    let check = |from, expected: std::ops::Range<usize>| {
+        let mut tail = cluster.tail(&topic, from);
+        assert_eq!(
+            numbers(&read(tail.as_mut(), expected.len())),
+            expected.collect::<Vec<_>>(),
+            "{from:?}"
+        );
+        assert_eq!(tail.poll(10, Duration::from_millis(100)), Ok(Vec::new()), "{from:?}");
+    };
+    check(TailFrom::Beginning, 0..10);
+    check(TailFrom::TimestampMs(0), 0..10);
+    check(TailFrom::TimestampMs(1_700_000_003_001), 4..10);
+    check(TailFrom::TimestampMs(1_900_000_000_000), 10..10);
+    check(TailFrom::End, 10..10);
+}
+
+pub(super) fn a_group_goes_on_from_its_commit(cluster: &Cluster) {
+    let (topic, group) = (cluster.topic("in", 1), unused("group"));
+    cluster.fill(&topic, 0..10);
+    let mut first = cluster.subscribe(&group, &topic);
+    let records = read(first.as_mut(), 7);
+    assert!(first.is_assigned());
+    first.commit(&Progress::of(&records[..4])).unwrap();
+    drop(first);
+    let mut second = cluster.subscribe(&group, &topic);
+    assert_eq!(numbers(&read(second.as_mut(), 6)), (4..10).collect::<Vec<_>>());
+}
+
+pub(super) fn a_partition_taken_away_is_lost(cluster: &Cluster) {
+    let (topic, group) = (cluster.topic("in", 2), unused("group"));
+    cluster.fill(&topic, 0..40);
+    let mut first = cluster.subscribe(&group, &topic);
+    let records = read(first.as_mut(), 40);
+    let mut second = cluster.subscribe(&group, &topic);
+    for _ in 0..400 {
+        let taken = second.poll(40, Duration::from_millis(50)).unwrap();
+        first.poll(40, Duration::from_millis(50)).unwrap();
+        if !taken.is_empty() {
+            let lost = first.commit(&Progress::of(&records)).unwrap_err();
+            assert!(matches!(lost, SubscribeError::Lost(_)), "{lost}");
+            return;
+        }
+    }
+    panic!("the second member got nothing");
+}
+
+pub(super) fn lag_is_what_waits(cluster: &Cluster) {
+    let (topic, group) = (cluster.topic("in", 3), unused("group"));
+    assert_eq!(cluster.lag(&group, &topic), 0);
+    cluster.fill(&topic, 0..30);
+    assert_eq!(cluster.lag(&group, &topic), 30);
+    let mut member = cluster.subscribe(&group, &topic);
+    let records = read(member.as_mut(), 12);
+    member.commit(&Progress::of(&records)).unwrap();
+    assert_eq!(cluster.lag(&group, &topic), 18);
+}
