@@ -10,17 +10,22 @@
 //! - [`verdict`]: what goes out
 //! - [`dead_letter`]: what a refused record becomes
 //! - [`feedback`]: a label that arrives later
+//! - [`cloudevents`]: attributes of a review and a verdict as events, in headers
+//! - [`json`]: reading values, with errors that name the field
 
+pub mod cloudevents;
 pub mod dead_letter;
 pub mod feedback;
 pub mod headers;
+pub mod json;
 pub mod record;
 pub mod review;
 pub mod text;
 pub mod topics;
 pub mod verdict;
 
-pub use dead_letter::{Refusal, Stage};
+pub use dead_letter::{DeathNote, Refusal, Stage};
+pub use feedback::Feedback;
 pub use record::Record;
 pub use review::{IncomingReview, Review, ReviewId};
 pub use text::ReviewText;

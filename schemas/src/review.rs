@@ -9,14 +9,22 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
+    cloudevents,
     dead_letter::{Refusal, Stage},
     headers,
-    record::{Header, Record},
+    json::{self, InvalidJson},
+    record::{self, Header, Record},
     text::ReviewText,
 };
 
 /// Longest id, in bytes of UTF-8.
 pub const REVIEW_ID_BYTES_MAX: usize = 200;
+
+/// Longest `source`, in bytes of UTF-8: it is part of the store's keys.
+pub const SOURCE_BYTES_MAX: usize = 200;
+
+/// Longest `language`, in bytes: what RFC 5646, section 4.4.1, asks of an implementation.
+pub const LANGUAGE_BYTES_MAX: usize = 35;
 
 /// Namespace of the ids that we derive (UUID version 5, RFC 9562).
 pub const ID_NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_7a51_8f0e_5d0a_9f43_52d1_6b1e_77c4);
@@ -44,24 +52,42 @@ pub enum InvalidId {
     Unprintable,
 }
 
+/// Why `source` or `language` cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` has {bytes} bytes, at most {bytes_max} are accepted")]
+pub struct TooLong {
+    /// The field's name.
+    pub field: &'static str,
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// How many it may have.
+    pub bytes_max: usize,
+}
+
 /// A review as a client sends it, in the body of `POST /analyze` or in a record's value. Only `review` is required; fields
 /// that are not listed here are accepted and kept out.
 #[derive(
     Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema,
 )]
+#[serde(expecting = "a JSON object with the field `review`")]
+#[schemars(title = "Review")]
 pub struct IncomingReview {
     /// Names the review; made by the service where absent. 1 to 200 bytes, no white space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
     #[schema(example = "order-4711")]
     pub id: Option<String>,
     /// The text to judge: 1 to 10,000 characters after normalisation.
+    #[schemars(length(min = 1))]
     #[schema(example = "The room was clean and affordable.")]
     pub review: String,
-    /// Where the review was written, such as `web` or `hotel-app`.
+    /// Where the review was written, such as `web` or `hotel-app`. At most 200 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 200))]
     pub source: Option<String>,
-    /// Language of the text as a BCP 47 tag, if known.
+    /// Language of the text as a BCP 47 tag, if known. At most 35 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 35))]
     pub language: Option<String>,
     /// When the review was written (RFC 3339); the time of receipt where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,6 +193,23 @@ impl fmt::Display for ReviewId {
     }
 }
 
+impl IncomingReview {
+    /// Checks what [`ReviewId`] and [`ReviewText`] do not: that `source` and `language` are short enough to be kept.
+    pub fn check_lengths(&self) -> Result<(), TooLong> {
+        let fields = [
+            ("source", &self.source, SOURCE_BYTES_MAX),
+            ("language", &self.language, LANGUAGE_BYTES_MAX),
+        ];
+        for (field, value, bytes_max) in fields {
+            let bytes = value.as_ref().map_or(0, String::len);
+            if bytes_max < bytes {
+                return Err(TooLong { field, bytes, bytes_max });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Review {
     /// The record for [`crate::topics::REVIEWS`]: JSON value, id as key, event time as timestamp, plus `headers`.
     pub fn to_record(&self, mut headers: Vec<Header>) -> Result<Record, serde_json::Error> {
@@ -179,46 +222,50 @@ impl Review {
             received_at: Some(self.received_at),
             metadata: self.metadata.clone(),
         })?;
-        headers.push(Header::text(headers::CONTENT_TYPE, "application/json"));
+        headers::set(&mut headers, headers::CONTENT_TYPE, headers::JSON);
         Ok(Record {
             key: Some(self.id.as_str().as_bytes().to_vec()),
             value: Some(value),
             headers,
-            timestamp_ms: Some(self.occurred_at.as_millisecond()),
+            timestamp_ms: record::event_time_ms(self.occurred_at, self.received_at),
         })
     }
 
     /// Reads a record of [`crate::topics::REVIEWS`], whoever produced it.
     ///
-    /// The value is JSON, bare or behind Confluent's 5-byte frame (magic byte 0, schema id; Confluent wire format). The id is
-    /// the value's, else the record's key, else [`ReviewId::of_place`]. `now` stands in for times that nobody gave.
+    /// The value is JSON, bare or behind Confluent's 5-byte frame (magic byte 0, schema id; Confluent wire format). What the
+    /// value does not say, the `CloudEvents` headers may. The id is the value's, else the event's, else the record's key, else
+    /// [`ReviewId::of_place`]. `now` stands in for times that nobody gave.
     pub fn from_record(record: &Record, place: Place<'_>, now: Timestamp) -> Result<Self, Refusal> {
-        let value = record.value.as_deref().ok_or_else(|| {
-            Refusal::new(
-                Stage::Decode,
-                "NullValue",
-                "the record's value is null: a review cannot be deleted through this topic",
-            )
-        })?;
-        let incoming: IncomingReview = decode(value)?;
-        let recorded_at = record.timestamp_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let incoming = decode(record.value.as_deref())?;
+        let event = cloudevents::read(&record.headers);
+        let incoming = IncomingReview {
+            source: incoming.source.or_else(|| event.source.map(str::to_owned)),
+            ..incoming
+        };
+        incoming
+            .check_lengths()
+            .map_err(|error| Refusal::new(Stage::Validate, "InvalidField", error))?;
         let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        let id = match (incoming.id, key) {
-            (Some(id), _) => ReviewId::new(id)
+        let id = match incoming.id {
+            Some(id) => ReviewId::new(id)
                 .map_err(|error| Refusal::new(Stage::Validate, "InvalidId", error))?,
-            (None, Some(key)) => {
-                ReviewId::new(key).unwrap_or_else(|_unusable| ReviewId::of_place(place))
-            }
-            (None, None) => ReviewId::of_place(place),
+            // What was not meant as our id need not be fit for one.
+            None => [event.id, key]
+                .into_iter()
+                .flatten()
+                .find_map(|id| ReviewId::new(id).ok())
+                .unwrap_or_else(|| ReviewId::of_place(place)),
         };
         let text = ReviewText::new(&incoming.review)
             .map_err(|error| Refusal::new(Stage::Validate, "InvalidText", error))?;
+        let recorded_at = record.written_at();
         Ok(Self {
             id,
             text,
             source: incoming.source,
             language: incoming.language,
-            occurred_at: incoming.occurred_at.or(recorded_at).unwrap_or(now),
+            occurred_at: incoming.occurred_at.or(event.time).or(recorded_at).unwrap_or(now),
             received_at: incoming.received_at.or(recorded_at).unwrap_or(now),
             metadata: incoming.metadata,
         })
@@ -226,31 +273,22 @@ impl Review {
 }
 
 /// JSON, with or without Confluent's frame. No JSON text starts with a zero byte, so the frame is told apart for certain.
-fn decode(value: &[u8]) -> Result<IncomingReview, Refusal> {
+fn decode(value: Option<&[u8]>) -> Result<IncomingReview, Refusal> {
     let json = match value {
-        [] => {
-            return Err(Refusal::new(
-                Stage::Decode,
-                "EmptyValue",
-                "the record's value has no bytes",
-            ));
-        }
-        [0, _, _, _, _, json @ ..] => json,
-        json => json,
+        Some([0, _, _, _, _, json @ ..]) => Some(json),
+        value => value,
     };
-    std::str::from_utf8(json).map_err(|error| {
-        Refusal::new(
-            Stage::Decode,
-            "InvalidUtf8",
-            format!("the record's value is not UTF-8: {error}"),
-        )
-    })?;
-    serde_json::from_slice(json).map_err(|error| {
-        let class = if error.is_data() { "InvalidField" } else { "InvalidJson" };
-        Refusal::new(
-            Stage::Decode,
-            class,
-            format!("the record's value is not a review in JSON: {error}"),
-        )
+    json::read(json).map_err(|error| {
+        let class = match error {
+            InvalidJson::Null => "NullValue",
+            InvalidJson::Empty => "EmptyValue",
+            InvalidJson::NotUtf8(_) => "InvalidUtf8",
+            InvalidJson::Syntax(_) => "InvalidJson",
+            InvalidJson::NotAnObject | InvalidJson::Field { .. } => "InvalidField",
+        };
+        Refusal::new(Stage::Decode, class, format!("the record's value is not a review: {error}"))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    headers,
-    record::{Header, Record},
+    cloudevents, headers,
+    json::{self, InvalidJson},
+    record::{self, Header, Record},
     review::ReviewId,
 };
 
@@ -18,6 +19,7 @@ pub const SCHEMA_VERSION: u16 = 1;
 
 /// One record of [`crate::topics::VERDICTS`], one row of the store, one answer of the HTTP service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
+#[serde(expecting = "a verdict as a JSON object")]
 pub struct Verdict {
     /// Version of this shape.
     pub schema_version: u16,
@@ -29,11 +31,13 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<String>,
     /// SHA-256 of the normalised text, in hex: the same text has the same hash, whether the text is kept or not.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
     pub review_sha256: String,
     /// The most probable label.
     #[schema(example = "positive")]
     pub label: String,
     /// Probability of `label`, 0 to 1, calibrated.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence: f32,
     /// Probability of each label; they sum to 1.
     pub probabilities: BTreeMap<String, f32>,
@@ -73,6 +77,7 @@ pub struct Verdict {
     pub batch_size: u32,
     /// W3C trace id, 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
     pub trace_id: Option<String>,
 }
 
@@ -111,27 +116,31 @@ pub enum InvalidVerdict {
     #[error("the record's value is null")]
     Null,
     /// The value is not a verdict in JSON.
-    #[error("the record's value is not a verdict in JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    #[error("the record's value is not a verdict: {0}")]
+    Json(#[from] InvalidJson),
 }
 
 impl Verdict {
-    /// The record for [`crate::topics::VERDICTS`]: JSON value, id as key, event time as timestamp, plus `headers`.
+    /// The record for [`crate::topics::VERDICTS`]: JSON value, id as key, event time as timestamp, plus `headers` with the
+    /// `CloudEvents` attributes of the review replaced by those of the verdict.
     pub fn to_record(&self, mut headers: Vec<Header>) -> Result<Record, serde_json::Error> {
         let value = serde_json::to_vec(self)?;
-        headers.retain(|header| header.name != headers::CONTENT_TYPE);
-        headers.push(Header::text(headers::CONTENT_TYPE, "application/json"));
+        headers::set(&mut headers, headers::CONTENT_TYPE, headers::JSON);
+        cloudevents::write(self, &mut headers);
         Ok(Record {
             key: Some(self.id.as_str().as_bytes().to_vec()),
             value: Some(value),
             headers,
-            timestamp_ms: Some(self.occurred_at.as_millisecond()),
+            timestamp_ms: record::event_time_ms(self.occurred_at, self.scored_at),
         })
     }
 
     /// Reads a record of [`crate::topics::VERDICTS`].
     pub fn from_record(record: &Record) -> Result<Self, InvalidVerdict> {
         let value = record.value.as_deref().ok_or(InvalidVerdict::Null)?;
-        Ok(serde_json::from_slice(value)?)
+        Ok(json::read(Some(value))?)
     }
 }
+
+#[cfg(test)]
+mod tests;
