@@ -82,6 +82,8 @@ pub(crate) fn parse(json: &[u8]) -> Result<Value, Problem> {
         let detail = format!("not UTF-8 from byte {} on", error.valid_up_to());
         Problem::new(Kind::BodyNotUtf8, detail)
     })?;
+    // RFC 8259 (8.1) lets a reader skip a byte order mark.
+    let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     // The message ends in "at line L column C".
     serde_json::from_str(json).map_err(|error| Problem::new(Kind::BodyNotJson, error))
 }
