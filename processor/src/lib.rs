@@ -1,1 +1,40 @@
 //! Reviews in, verdicts out.
+//!
+//! ```text
+//! exchange ──poll──▶ worker ──prepare──▶ lanes ──infer──▶ worker ──conclude──▶ exchange ──commit──▶
+//!                      │  pipeline: tokenizer, batcher   classifier    pipeline
+//! ```
+//! The worker orders all input and output, the pipeline is pure, the classifier multiplies. The same pipeline serves the line
+//! ([`run`]) and a file or a request ([`Scorer`]).
+//!
+//! # Layout
+//! - [`worker`]: THE loop; [`run`] starts it
+//! - [`pipeline`]: what becomes of each review, pure
+//! - [`batcher`]: which texts are inferred together, pure
+//! - [`tokenizer`]: from text to ids
+//! - [`classifier`]: from ids to scores; the only place that names an inference library
+//! - [`lanes`]: inference threads
+//! - [`load`](mod@load): from a bundle to a pipeline; [`selfcheck`]: golden cases before ready
+//! - [`scorer`]: the line without a broker
+//! - [`breaker`]: stops the line when the model is at fault
+//! - [`instruments`]: what is measured
+//! - [`settings`]: what can be told
+
+pub mod batcher;
+pub mod breaker;
+pub mod classifier;
+pub mod instruments;
+pub mod lanes;
+pub mod load;
+pub mod pipeline;
+pub mod scorer;
+pub mod selfcheck;
+pub mod settings;
+pub mod tokenizer;
+pub mod worker;
+
+pub use load::{LoadError, load};
+pub use pipeline::Pipeline;
+pub use scorer::Scorer;
+pub use settings::Settings;
+pub use worker::{LineError, run};

@@ -1,0 +1,202 @@
+//! The network as it is, computed in float32 by tract.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tract_onnx::prelude::*;
+
+use crate::classifier::{Classifier, ClassifyError, Scores, Shape, Shapes, catch};
+
+/// The shapes on offer.
+pub const OFFERED: [Shape; 16] = {
+    const fn shape(rows: usize, tokens: usize) -> Shape {
+        Shape { tokens, rows }
+    }
+    [
+        shape(1, 16),
+        shape(8, 16),
+        shape(1, 32),
+        shape(8, 32),
+        shape(1, 48),
+        shape(8, 48),
+        shape(1, 64),
+        shape(4, 64),
+        shape(1, 96),
+        shape(4, 96),
+        shape(1, 128),
+        shape(4, 128),
+        shape(1, 192),
+        shape(2, 192),
+        shape(1, 256),
+        shape(2, 256),
+    ]
+};
+
+/// A network that has been read but not yet planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Network<'a> {
+    /// The ONNX file. Weights lie in it: a file that points to others is refused.
+    pub onnx: &'a [u8],
+    /// Name of the input for token ids, int64 [rows, tokens].
+    pub token_ids: &'a str,
+    /// Name of the input that tells tokens (1) from padding (0), int64 [rows, tokens].
+    pub attention_mask: &'a str,
+    /// Name of the output of scores, float32 [rows, labels].
+    pub logits: &'a str,
+    /// Name of the output of the pooled state, float32 [rows, width].
+    pub embedding: &'a str,
+}
+
+/// Why a network cannot be served: another file, or another version of this program.
+#[derive(Debug, thiserror::Error)]
+#[error("the network cannot be served: {0}")]
+pub struct UnusableNetwork(String);
+
+/// tract with one network.
+pub struct Float32 {
+    model: TypedModel,
+    rows: Symbol,
+    tokens: Symbol,
+    shapes: Shapes,
+    /// One slot a shape, so the cache is bounded by the shapes on offer. A slot is locked while its plan is made: the plan is
+    /// made once, and threads that need another shape do not wait.
+    plans: HashMap<Shape, Mutex<Option<Arc<Plan>>>>,
+}
+
+/// What one shape needs: the plan, which threads share, and a state for each thread that is in it.
+struct Plan {
+    runnable: Arc<TypedRunnableModel>,
+    /// States at rest. As many as ever ran at once; a state keeps the scratch memory of its kernels.
+    idle: Mutex<Vec<TypedSimpleState>>,
+}
+
+impl Float32 {
+    /// Reads `network`, and offers plans for `shapes`, each made when it is first used (100 to 300 ms) or by [`Classifier::warm`].
+    pub fn new(network: Network<'_>, shapes: Shapes) -> Result<Self, UnusableNetwork> {
+        let parsed = catch(|| parse(network).map_err(|error| format!("{error:#}")));
+        let (model, rows, tokens) = parsed.map_err(UnusableNetwork)?;
+        let plans = shapes.iter().map(|shape| (shape, Mutex::new(None))).collect();
+        Ok(Self { model, rows, tokens, shapes, plans })
+    }
+
+    fn plan(&self, shape: Shape) -> Result<Arc<Plan>, ClassifyError> {
+        let slot = self.plans.get(&shape).ok_or(ClassifyError::NoSuchShape(shape))?;
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = slot.as_ref() {
+            return Ok(Arc::clone(plan));
+        }
+        let made = catch(|| self.make_plan(shape).map_err(|error| format!("{error:#}")));
+        let plan = Arc::new(made.map_err(ClassifyError::Failed)?);
+        *slot = Some(Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    fn make_plan(&self, shape: Shape) -> TractResult<Plan> {
+        let sizes = HashMap::from([
+            (self.rows.clone(), shape.rows.to_dim()),
+            (self.tokens.clone(), shape.tokens.to_dim()),
+        ]);
+        let runnable = self.model.set_symbols(&sizes)?.into_optimized()?.into_runnable()?;
+        Ok(Plan { runnable, idle: Mutex::default() })
+    }
+}
+
+impl Classifier for Float32 {
+    fn shapes(&self) -> &Shapes {
+        &self.shapes
+    }
+
+    fn classify(&self, shape: Shape, rows: &[&[u32]]) -> Result<Vec<Scores>, ClassifyError> {
+        if shape.rows < rows.len() || rows.iter().any(|row| shape.tokens < row.len()) {
+            return Err(ClassifyError::NoSuchShape(shape));
+        }
+        let plan = self.plan(shape)?;
+        catch(|| plan.run(shape, rows).map_err(|error| format!("{error:#}")))
+            .map_err(ClassifyError::Failed)
+    }
+
+    /// Makes every plan.
+    fn warm(&self) -> Result<(), ClassifyError> {
+        self.shapes.iter().try_for_each(|shape| self.plan(shape).map(drop))
+    }
+}
+
+impl Plan {
+    fn run(&self, shape: Shape, rows: &[&[u32]]) -> TractResult<Vec<Scores>> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut state = match idle {
+            Some(state) => state,
+            None => self.runnable.spawn()?,
+        };
+        let (ids, mask) = pad(shape, rows);
+        let size = [shape.rows, shape.tokens];
+        let inputs = tvec!(
+            Tensor::from_shape(&size, &ids)?.into_tvalue(),
+            Tensor::from_shape(&size, &mask)?.into_tvalue(),
+        );
+        let outputs = state.run(inputs)?;
+        let scores = read(&outputs, rows.len());
+        // Only a state that came through is used again: after an error or a panic it is dropped.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
+        scores
+    }
+}
+
+/// Token ids and mask of `shape`, row after row. Padding is id 0, masked; a row that is all padding shows the model its first
+/// id, since the mean over no token is not a number.
+fn pad(shape: Shape, rows: &[&[u32]]) -> (Vec<i64>, Vec<i64>) {
+    let mut ids = Vec::with_capacity(shape.tokens_total());
+    let mut mask = Vec::with_capacity(shape.tokens_total());
+    for position in 0..shape.rows {
+        let row = rows.get(position).copied().unwrap_or_default();
+        ids.extend(row.iter().map(|&id| i64::from(id)));
+        mask.resize(mask.len() + row.len().max(1), 1);
+        ids.resize((position + 1) * shape.tokens, 0);
+        mask.resize((position + 1) * shape.tokens, 0);
+    }
+    (ids, mask)
+}
+
+fn read(outputs: &[TValue], rows: usize) -> TractResult<Vec<Scores>> {
+    let [logits, embedding, ..] = outputs else {
+        return Err(TractError::msg(format!("{} outputs, not 2", outputs.len())));
+    };
+    let logits = logits.to_plain_array_view::<f32>()?;
+    let embedding = embedding.to_plain_array_view::<f32>()?;
+    let scores = logits.outer_iter().zip(embedding.outer_iter()).take(rows);
+    Ok(scores
+        .map(|(logits, embedding)| Scores {
+            logits: logits.iter().copied().collect(),
+            embedding: embedding.iter().copied().collect(),
+        })
+        .collect())
+}
+
+/// The network with symbols for its two dimensions. What does not depend on them, such as unpacking int8 weights, is done
+/// here, once, and shared by all plans.
+fn parse(network: Network<'_>) -> TractResult<(TypedModel, Symbol, Symbol)> {
+    // Read from bytes there is no directory, so tract refuses external data.
+    let mut bytes = network.onnx;
+    let model = tract_onnx::onnx()
+        .model_for_read(&mut bytes)?
+        .with_input_names([network.token_ids, network.attention_mask])?
+        .with_outputs_by_name([network.logits, network.embedding])?;
+    let rows = model.symbols.new_with_prefix("rows");
+    let tokens = model.symbols.new_with_prefix("tokens");
+    let input = i64::fact([rows.to_dim(), tokens.to_dim()]);
+    let model = model
+        .with_input_fact(0, input.clone().into())?
+        .with_input_fact(1, input.into())?
+        .into_typed()?
+        .into_decluttered()?;
+    Ok((model, rows, tokens))
+}
+
+impl fmt::Debug for Float32 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Float32").field("shapes", &self.shapes).finish_non_exhaustive()
+    }
+}

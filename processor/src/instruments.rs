@@ -1,0 +1,144 @@
+//! What the line measures, and the only place that names OpenTelemetry. One call a batch or a round.
+
+use std::{collections::HashMap, fmt};
+
+use jiff::Timestamp;
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Histogram},
+};
+use schemas::{ModelRef, Refusal, Verdict};
+
+use crate::pipeline::{Inferred, Timing};
+
+/// Name of the meter.
+const METER: &str = "processor";
+/// Bounds of `inference.batch.size`.
+const ROWS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+/// Bounds of shares and probabilities.
+const SHARES: [f64; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
+
+/// The line's instruments.
+#[derive(Clone)]
+pub struct Instruments {
+    inference_duration: Histogram<f64>,
+    batch_size: Histogram<u64>,
+    padding_ratio: Histogram<f64>,
+    predictions: Counter<u64>,
+    confidence: Histogram<f64>,
+    dead_letters: Counter<u64>,
+    latency: Histogram<f64>,
+    rounds: Counter<u64>,
+}
+
+impl Instruments {
+    /// Made from the global meter provider; without one they cost next to nothing and tell nobody.
+    pub fn new() -> Self {
+        let meter = global::meter(METER);
+        Self {
+            inference_duration: meter
+                .f64_histogram("inference.duration")
+                .with_unit("s")
+                .with_description("How long the model took for one batch.")
+                .build(),
+            batch_size: meter
+                .u64_histogram("inference.batch.size")
+                .with_unit("{review}")
+                .with_description("Rows in one batch.")
+                .with_boundaries(ROWS.to_vec())
+                .build(),
+            padding_ratio: meter
+                .f64_histogram("inference.padding.ratio")
+                .with_unit("1")
+                .with_description("Share of a batch that was padding.")
+                .with_boundaries(SHARES.to_vec())
+                .build(),
+            predictions: meter
+                .u64_counter("inference.predictions")
+                .with_unit("{verdict}")
+                .with_description("Verdicts committed, by label and model version.")
+                .build(),
+            confidence: meter
+                .f64_histogram("inference.confidence")
+                .with_unit("1")
+                .with_description("Probability of the label of a committed verdict.")
+                .with_boundaries(SHARES.to_vec())
+                .build(),
+            dead_letters: meter
+                .u64_counter("dlq.messages")
+                .with_unit("{record}")
+                .with_description("Dead letters committed, by stage and class.")
+                .build(),
+            latency: meter
+                .f64_histogram("e2e.latency")
+                .with_unit("s")
+                .with_description("From a review's receipt to its verdict's commit.")
+                .build(),
+            rounds: meter
+                .u64_counter("processor.rounds")
+                .with_unit("{round}")
+                .with_description("Rounds by outcome: committed, or aborted and read again.")
+                .build(),
+        }
+    }
+
+    /// A batch was inferred, whatever becomes of its round.
+    pub fn inferred(&self, inferred: &Inferred, timing: Timing) {
+        self.inference_duration.record(timing.took.as_secs_f64(), &[]);
+        self.batch_size.record(u64::try_from(inferred.shape.rows).unwrap_or(u64::MAX), &[]);
+        self.padding_ratio.record(inferred.padding_ratio(), &[]);
+    }
+
+    /// A round was committed at `now`: only now its verdicts and dead letters count, so that none counts twice.
+    pub fn committed(
+        &self,
+        outcomes: &[Result<Verdict, Refusal>],
+        model: &ModelRef,
+        now: Timestamp,
+    ) {
+        self.rounds.add(1, &[KeyValue::new("outcome", "committed")]);
+        let version = KeyValue::new("model.version", model.version.clone());
+        let name = KeyValue::new("model.name", model.name.clone());
+        let attributes = [name, version];
+        let mut labels: HashMap<&str, u64> = HashMap::new();
+        let mut refusals: HashMap<(&'static str, &'static str), u64> = HashMap::new();
+        for outcome in outcomes {
+            match outcome {
+                Ok(verdict) => {
+                    *labels.entry(verdict.label.as_str()).or_default() += 1;
+                    self.confidence.record(f64::from(verdict.confidence), &attributes);
+                    let latency = now.duration_since(verdict.received_at).as_secs_f64();
+                    self.latency.record(latency.max(0.0), &[]);
+                }
+                Err(refusal) => {
+                    *refusals.entry((refusal.stage.as_str(), refusal.class)).or_default() += 1;
+                }
+            }
+        }
+        for (label, count) in labels {
+            let [name, version] = attributes.clone();
+            self.predictions.add(count, &[KeyValue::new("label", label.to_owned()), name, version]);
+        }
+        for ((stage, class), count) in refusals {
+            self.dead_letters
+                .add(count, &[KeyValue::new("stage", stage), KeyValue::new("class", class)]);
+        }
+    }
+
+    /// Rounds in hand were dropped.
+    pub fn aborted(&self) {
+        self.rounds.add(1, &[KeyValue::new("outcome", "aborted")]);
+    }
+}
+
+impl Default for Instruments {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Instruments {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Instruments").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! From a bundle to a pipeline that has proven itself.
+
+use std::sync::Arc;
+
+use models::Bundle;
+use tracing::info;
+
+use crate::{
+    classifier::{
+        Float32, Shapes,
+        float32::{Network, OFFERED, UnusableNetwork},
+    },
+    pipeline::Pipeline,
+    selfcheck::{self, SelfCheckFailed},
+    settings::Settings,
+    tokenizer::{Tokenizer, UnusableTokenizer},
+};
+
+/// Why a bundle does not judge. Whatever judged before goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its tokenizer is no good.
+    #[error(transparent)]
+    Tokenizer(#[from] UnusableTokenizer),
+    /// Its network is no good.
+    #[error(transparent)]
+    Network(#[from] UnusableNetwork),
+    /// It is not the model that it says it is.
+    #[error(transparent)]
+    SelfCheck(#[from] SelfCheckFailed),
+}
+
+/// Makes a pipeline of `bundle` and runs its golden cases. Reads no file: the bundle is in memory. Takes a second or two.
+pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadError> {
+    let manifest = bundle.manifest();
+    let tokenizer = Tokenizer::from_bytes(
+        bundle.tokenizer(),
+        &manifest.tokenizer.unknown,
+        manifest.max_tokens,
+    )?;
+    let network = Network {
+        onnx: bundle.model(),
+        token_ids: &manifest.inputs.token_ids,
+        attention_mask: &manifest.inputs.attention_mask,
+        logits: &manifest.outputs.logits,
+        embedding: &manifest.outputs.embedding,
+    };
+    let classifier = Float32::new(network, Shapes::new(OFFERED, manifest.max_tokens))?;
+    let pipeline = Pipeline {
+        tokenizer,
+        classifier: Arc::new(classifier),
+        calibration: manifest.calibration.clone(),
+        labels: manifest.labels.clone(),
+        model: bundle.model_ref(),
+        limits: settings.batch_limits(),
+        store_text: settings.store_text,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "a tolerance needs no more digits")]
+    let tolerance = manifest.golden.tolerance as f32;
+    selfcheck::check(&pipeline, bundle.golden(), tolerance)?;
+    info!(model = %bundle.name(), cases = bundle.golden().len(), "model loaded, golden cases reproduced");
+    Ok(Arc::new(pipeline))
+}

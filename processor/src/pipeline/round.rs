@@ -1,0 +1,160 @@
+//! What is known of the reviews of one round, from the first look at them to the last answer.
+
+use std::collections::HashMap;
+
+use schemas::{Refusal, Review, ReviewText};
+use sha2::{Digest as _, Sha256};
+
+use crate::pipeline::{Inferred, Timing, unanswered};
+
+/// The reviews of one round in their order, and the distinct texts among them.
+#[derive(Debug, Default)]
+pub struct Round {
+    entries: Vec<Entry>,
+    judgements: Vec<Judgement>,
+    /// What became of each text, by its hash. A repeated text is common: retries, templates, "Great!".
+    seen: HashMap<TextHash, Seen>,
+    batches_open: usize,
+    tokens: usize,
+}
+
+/// SHA-256 of a normalised text. The verdict needs it in any case, and it spares a copy of the text.
+pub(crate) type TextHash = [u8; 32];
+
+/// What became of a text when it was first seen.
+#[derive(Debug)]
+enum Seen {
+    At(usize),
+    Refused(Refusal),
+}
+
+/// One review, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// Will get a verdict: the one of the text at this position.
+    Review(Review, usize),
+    /// Will get none.
+    Refused(Refusal),
+}
+
+/// What is known of one text.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    /// Of the text.
+    pub(crate) sha256: TextHash,
+    /// Ids that the model reads.
+    pub(crate) tokens: usize,
+    /// Whether the text had more.
+    pub(crate) truncated: bool,
+    /// How many ids stand for what is not in the vocabulary.
+    pub(crate) unknown: usize,
+    /// Probabilities by label or a refusal, when, and with how many texts.
+    pub(crate) outcome: Option<(Result<Vec<f32>, Refusal>, Timing, usize)>,
+}
+
+impl Round {
+    /// Adds a review. `encode` is asked for tokens, truncation and unknown tokens of a text that was not there yet.
+    pub(crate) fn push(
+        &mut self,
+        review: Result<Review, Refusal>,
+        encode: impl FnOnce(&ReviewText) -> Result<(usize, bool, usize), Refusal>,
+    ) {
+        let entry = match review {
+            Err(refusal) => Entry::Refused(refusal),
+            Ok(review) => match self.position(&review.text, encode) {
+                Ok(position) => Entry::Review(review, position),
+                Err(refusal) => Entry::Refused(refusal),
+            },
+        };
+        self.entries.push(entry);
+    }
+
+    fn position(
+        &mut self,
+        text: &ReviewText,
+        encode: impl FnOnce(&ReviewText) -> Result<(usize, bool, usize), Refusal>,
+    ) -> Result<usize, Refusal> {
+        let sha256 = TextHash::from(Sha256::digest(text.as_str().as_bytes()));
+        match self.seen.get(&sha256) {
+            Some(Seen::At(position)) => return Ok(*position),
+            Some(Seen::Refused(refusal)) => return Err(refusal.clone()),
+            None => {}
+        }
+        let (seen, outcome) = match encode(text) {
+            Ok((tokens, truncated, unknown)) => {
+                let position = self.judgements.len();
+                self.judgements.push(Judgement {
+                    sha256,
+                    tokens,
+                    truncated,
+                    unknown,
+                    outcome: None,
+                });
+                self.tokens += tokens;
+                (Seen::At(position), Ok(position))
+            }
+            Err(refusal) => (Seen::Refused(refusal.clone()), Err(refusal)),
+        };
+        self.seen.insert(sha256, seen);
+        outcome
+    }
+
+    /// Says how many batches will be accepted, and that no review will be added.
+    pub(crate) fn expect(&mut self, batches: usize) {
+        self.batches_open = batches;
+        self.seen = HashMap::new();
+    }
+
+    /// Takes the answers of one batch.
+    pub fn accept(&mut self, inferred: Inferred, timing: Timing) {
+        let rows = inferred.judged.len();
+        for (position, answer) in inferred.judged {
+            if let Some(judgement) = self.judgements.get_mut(position) {
+                judgement.outcome = Some((answer, timing, rows));
+            }
+        }
+        self.batches_open = self.batches_open.saturating_sub(1);
+    }
+
+    /// Whether every batch was accepted.
+    pub fn is_complete(&self) -> bool {
+        self.batches_open == 0
+    }
+
+    /// Reviews and refusals in it.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Ids that the model reads, of all distinct texts, padding not counted.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Entry>, Vec<Judgement>) {
+        (self.entries, self.judgements)
+    }
+
+    /// What the model made of each review, in order.
+    pub(crate) fn observed(
+        &self,
+    ) -> impl Iterator<Item = Result<(&Judgement, &[f32]), Refusal>> + '_ {
+        self.entries.iter().map(|entry| {
+            let position = match entry {
+                Entry::Review(_, position) => *position,
+                Entry::Refused(refusal) => return Err(refusal.clone()),
+            };
+            let judgement = self.judgements.get(position).ok_or_else(unanswered)?;
+            match &judgement.outcome {
+                Some((Ok(probabilities), ..)) => Ok((judgement, probabilities.as_slice())),
+                Some((Err(refusal), ..)) => Err(refusal.clone()),
+                None => Err(unanswered()),
+            }
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! Everything the processor can be told, and nothing else. Names are Triton's where Triton has one.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use broker::kafka::KafkaSettings;
+use chassis::telemetry::TelemetrySettings;
+use serde::{Deserialize, Serialize};
+
+use crate::batcher::BatchLimits;
+
+/// How reviews are gathered, batched and inferred.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Most reviews in one model call.
+    pub max_batch_size: NonZeroUsize,
+    /// Most tokens in one model call, padding included. Bounds how long one call takes, and with it how long a review waits
+    /// for a thread. A single longer review still gets a call of its own.
+    pub max_batch_tokens: NonZeroUsize,
+    /// How long a round waits for company once nothing more is to be read, in microseconds. 0 sends it at once: a backlog
+    /// fills rounds by itself, and a lone review does not wait.
+    pub max_queue_delay_microseconds: u64,
+    /// Most records in one round, which is one transaction.
+    pub max_round_records: NonZeroUsize,
+    /// Most tokens in one round for each inference thread. Bounds how long a round is inferred, so that the group is heard
+    /// of and a stop is obeyed within seconds, however long the reviews are.
+    pub max_round_tokens: NonZeroUsize,
+    /// Longest that a round is gathered while more records keep coming.
+    #[serde(with = "chassis::settings::duration")]
+    pub round_gather_max: Duration,
+    /// Most rounds in hand, from polled to committed: one is inferred while the next is read and the last is committed.
+    pub rounds_in_hand_max: NonZeroUsize,
+    /// Inference threads; 0 is one for each core that the process may use.
+    pub inference_threads: usize,
+    /// Whether each inference thread stays on a core of its own. Only done where the process has every core it sees to itself
+    /// as far as the system tells: two containers that share a machine by quota would sit on the same cores.
+    pub pin_threads: bool,
+    /// Whether verdicts carry the text. Its hash is always there.
+    pub store_text: bool,
+    /// Longest that a stop waits for rounds in hand. What is not committed by then is judged by whoever comes next.
+    #[serde(with = "chassis::settings::duration")]
+    pub drain_wait_max: Duration,
+    /// Waits while the broker is away.
+    pub backoff: chassis::Backoff,
+}
+
+/// Settings of the stand-alone process: those of the line, and where it stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProcessSettings {
+    /// The line.
+    pub processor: Settings,
+    /// Which model.
+    pub model: ModelSettings,
+    /// How to reach the broker.
+    pub kafka: KafkaSettings,
+    /// Who this replica is.
+    pub replica: ReplicaSettings,
+    /// Logs and metrics.
+    pub telemetry: TelemetrySettings,
+}
+
+/// Which model judges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Directory that holds `<name>/<version>/`.
+    pub repository: PathBuf,
+    /// `NAME@VERSION`.
+    pub name: String,
+}
+
+/// Who this replica is to the brokers and to its supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplicaSettings {
+    /// Consumer group: replicas of one group share the partitions.
+    pub group: String,
+    /// Names this replica to the transaction coordinator. Must differ between live replicas, and be the same after a restart;
+    /// in Kubernetes, the pod's name.
+    pub transactional_id: String,
+    /// Where `/livez`, `/readyz`, `/startupz` and `/metrics` are served.
+    pub listen: std::net::SocketAddr,
+    /// Longest wait for everything to end once a stop was asked for.
+    #[serde(with = "chassis::settings::duration")]
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_batch_size: const { NonZeroUsize::new(32).unwrap() },
+            max_batch_tokens: const { NonZeroUsize::new(1_024).unwrap() },
+            max_queue_delay_microseconds: 0,
+            max_round_records: const { NonZeroUsize::new(1_024).unwrap() },
+            max_round_tokens: const { NonZeroUsize::new(16_384).unwrap() },
+            round_gather_max: Duration::from_millis(25),
+            rounds_in_hand_max: const { NonZeroUsize::new(3).unwrap() },
+            inference_threads: 0,
+            pin_threads: true,
+            store_text: true,
+            drain_wait_max: Duration::from_secs(10),
+            backoff: chassis::Backoff {
+                min: Duration::from_millis(50),
+                max: Duration::from_secs(5),
+                ..chassis::Backoff::default()
+            },
+        }
+    }
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self { repository: PathBuf::from("models"), name: "sentiment@1".to_owned() }
+    }
+}
+
+impl Default for ReplicaSettings {
+    fn default() -> Self {
+        Self {
+            group: "processor".to_owned(),
+            transactional_id: "processor-0".to_owned(),
+            listen: std::net::SocketAddr::from(([0, 0, 0, 0], 9_100)),
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Settings {
+    /// What bounds one batch.
+    pub fn batch_limits(&self) -> BatchLimits {
+        BatchLimits { rows_max: self.max_batch_size, tokens_max: self.max_batch_tokens }
+    }
+
+    /// How many inference threads to start.
+    pub fn threads(&self) -> NonZeroUsize {
+        let asked = NonZeroUsize::new(self.inference_threads);
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        asked.unwrap_or_else(cores)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let settings: ProcessSettings = serde_json::from_str("{}").unwrap();
+        assert_eq!(settings, ProcessSettings::default());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let written = serde_json::to_string(&ProcessSettings::default()).unwrap();
+        assert_eq!(
+            serde_json::from_str::<ProcessSettings>(&written).unwrap(),
+            ProcessSettings::default()
+        );
+    }
+
+    #[test]
+    fn misspelt_settings_and_limits_of_zero_are_refused_at_the_door() {
+        for text in
+            [r#"{"max_batch_sizes": 8}"#, r#"{"max_batch_size": 0}"#, r#"{"max_round_records": 0}"#]
+        {
+            assert!(serde_json::from_str::<Settings>(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! From text to token ids, cut to what the model reads exactly as in training.
+
+use std::fmt;
+
+use schemas::{Refusal, ReviewText, Stage};
+
+use crate::classifier::catch;
+
+/// The bundle's tokenizer.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// Most ids that the model reads, special ones included.
+    tokens_max: usize,
+    /// Stands for what is not in the vocabulary; `None` where the vocabulary has no such token.
+    unknown: Option<u32>,
+}
+
+/// What the model reads of one text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Token ids after truncation, special ones included, without padding.
+    pub ids: Vec<u32>,
+    /// Whether the text had more.
+    pub truncated: bool,
+    /// How many of `ids` stand for what is not in the vocabulary.
+    pub unknown: usize,
+}
+
+/// Why a tokenizer cannot be used: the bundle is broken.
+#[derive(Debug, thiserror::Error)]
+#[error("the tokenizer cannot be used: {0}")]
+pub struct UnusableTokenizer(String);
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`. `unknown` is the token for what is not in the vocabulary.
+    pub fn from_bytes(
+        json: &[u8],
+        unknown: &str,
+        tokens_max: usize,
+    ) -> Result<Self, UnusableTokenizer> {
+        let read = || tokenizers::Tokenizer::from_bytes(json).map_err(|error| error.to_string());
+        let mut inner = catch(read).map_err(UnusableTokenizer)?;
+        // The file may ask for padding and for truncation of its own kind; the batcher pads, and `cut` truncates.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| UnusableTokenizer(error.to_string()))?;
+        let unknown = inner.token_to_id(unknown);
+        Ok(Self { inner, tokens_max, unknown })
+    }
+
+    /// Most ids that it gives, special ones included.
+    pub fn tokens_max(&self) -> usize {
+        self.tokens_max
+    }
+
+    /// The ids of `text`, whose size is bounded by its type.
+    pub fn encode(&self, text: &ReviewText) -> Result<Encoding, Refusal> {
+        let encode =
+            || self.inner.encode_fast(text.as_str(), true).map_err(|error| error.to_string());
+        let encoded = catch(encode)
+            .map_err(|message| Refusal::new(Stage::Tokenize, "TokenizerFailed", message))?;
+        let ids = encoded.get_ids();
+        let truncated = self.tokens_max < ids.len();
+        let ids = cut(ids, self.tokens_max);
+        let unknown = ids.iter().filter(|&&id| Some(id) == self.unknown).count();
+        Ok(Encoding { ids, truncated, unknown })
+    }
+}
+
+/// The first half and the last half of the limit, since a review's judgement tends to stand at its beginning or its end.
+/// Special tokens are ids like others: the first one opens the first half, the last one closes the last.
+fn cut(ids: &[u32], tokens_max: usize) -> Vec<u32> {
+    let head = tokens_max / 2;
+    let tail = tokens_max - head;
+    match (ids.get(..head), ids.len().checked_sub(tail).and_then(|start| ids.get(start..))) {
+        (Some(first), Some(last)) if tokens_max < ids.len() => [first, last].concat(),
+        _fits => ids.to_vec(),
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tokenizer")
+            .field("tokens_max", &self.tokens_max)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A tokenizer of a few words, for tests without a bundle.
+    pub(crate) fn small(tokens_max: usize) -> Tokenizer {
+        let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "fail", "panic", "nan"];
+        let vocabulary: std::collections::BTreeMap<&str, usize> =
+            words.iter().enumerate().map(|(id, word)| (*word, id)).collect();
+        let special = |id: usize| {
+            serde_json::json!({"id": id, "special": true, "content": words[id], "single_word": false,
+                "lstrip": false, "rstrip": false, "normalized": false})
+        };
+        let json = serde_json::json!({
+            "version": "1.0",
+            "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0},
+            "padding": {"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": null,
+                "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"},
+            "added_tokens": (0..4).map(special).collect::<Vec<_>>(),
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                "strip_accents": null, "lowercase": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+            "decoder": null,
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocabulary},
+        });
+        Tokenizer::from_bytes(json.to_string().as_bytes(), "[UNK]", tokens_max).unwrap()
+    }
+
+    #[track_caller]
+    fn check(text: &str, tokens_max: usize, ids: &[u32], truncated: bool, unknown: usize) {
+        let encoding = small(tokens_max).encode(&ReviewText::new(text).unwrap()).unwrap();
+        assert_eq!(encoding, Encoding { ids: ids.to_vec(), truncated, unknown });
+    }
+
+    #[test]
+    fn the_first_and_the_last_half_are_kept() {
+        check("good bad", 8, &[2, 4, 5, 3], false, 0);
+        check("good bad", 4, &[2, 4, 5, 3], false, 0);
+        check("good bad bad good", 4, &[2, 4, 4, 3], true, 0);
+        check("good bad bad good", 5, &[2, 4, 5, 4, 3], true, 0);
+    }
+
+    #[test]
+    fn unknown_tokens_are_counted_after_the_cut() {
+        check("good what", 8, &[2, 4, 1, 3], false, 1);
+        check("good what what bad", 4, &[2, 4, 5, 3], true, 0);
+    }
+
+    #[test]
+    fn the_file_s_own_padding_and_truncation_are_off() {
+        check("good good good good good", 16, &[2, 4, 4, 4, 4, 4, 3], false, 0);
+    }
+
+    #[test]
+    fn bytes_that_are_no_tokenizer_are_refused() {
+        for bytes in [b"".as_slice(), b"{}", b"\xff\xff"] {
+            assert!(Tokenizer::from_bytes(bytes, "[UNK]", 8).is_err());
+        }
+    }
+}
