@@ -14,7 +14,7 @@ use crate::{
 /// Longest label, in bytes of UTF-8.
 pub const LABEL_BYTES_MAX: usize = 200;
 
-/// One record of [`crate::topics::FEEDBACK`].
+/// One record of `feedback.v1`: a label that somebody gives to a review after its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(expecting = "feedback as a JSON object with the fields `id` and `label`")]
 pub struct Feedback {

@@ -17,7 +17,7 @@ use crate::{
 /// Version of the verdict's shape. Additive changes keep it; readers ignore fields that they do not know.
 pub const SCHEMA_VERSION: u16 = 1;
 
-/// One record of [`crate::topics::VERDICTS`], one row of the store, one answer of the HTTP service.
+/// One record of `verdicts.v1`, one row of the store, one answer of the HTTP service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(expecting = "a verdict as a JSON object")]
 pub struct Verdict {

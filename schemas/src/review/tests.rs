@@ -40,7 +40,10 @@ fn ids_are_held_to_their_rule() {
 fn derived_ids_are_stable() {
     // Written down, because a change would score every review again.
     assert_eq!(ReviewId::of_place(PLACE).as_str(), "d4e65e1c-79dc-54f8-8def-ca9431baf8fe");
-    assert_eq!(ReviewId::of_idempotency_key("tenant", "key").as_str(), "df355ea5-270c-5d76-b2e6-57a9137a350a");
+    assert_eq!(
+        ReviewId::of_idempotency_key("tenant", "key").as_str(),
+        "df355ea5-270c-5d76-b2e6-57a9137a350a"
+    );
     assert_ne!(ReviewId::of_idempotency_key("ab", "c"), ReviewId::of_idempotency_key("a", "bc"));
     assert_ne!(ReviewId::of_place(Place { offset: 43, ..PLACE }), ReviewId::of_place(PLACE));
 }

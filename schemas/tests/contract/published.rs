@@ -1,0 +1,79 @@
+//! The JSON Schemas in `json/` are what the code says. `VERDICT_REGENERATE=1` writes them anew.
+
+use std::{env, fs, path::PathBuf};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use schemas::{Feedback, IncomingReview, Verdict};
+use serde_json::{Value, json};
+
+use crate::golden;
+
+const REGENERATE: &str = "VERDICT_REGENERATE";
+
+fn schema<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// Name of the file, kind of golden record, schema.
+fn all() -> [(&'static str, &'static str, Value); 3] {
+    [
+        ("review.v1", "review", schema::<IncomingReview>()),
+        ("verdict.v1", "verdict", schema::<Verdict>()),
+        ("feedback.v1", "feedback", schema::<Feedback>()),
+    ]
+}
+
+fn path(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.join("json").join(format!("{name}.schema.json"))
+}
+
+#[test]
+fn the_published_schemas_are_those_of_the_code() {
+    for (name, _, schema) in all() {
+        if env::var_os(REGENERATE).is_some_and(|value| value == "1") {
+            let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+            fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+            fs::write(path(name), text).unwrap();
+        }
+        let published = fs::read_to_string(path(name)).unwrap_or_default();
+        // Not as text: the order of keys depends on features of serde_json that any crate in a build may turn on.
+        let published: Value = serde_json::from_str(&published).unwrap_or_default();
+        assert_eq!(published, schema, "{name}: run the tests with {REGENERATE}=1");
+    }
+}
+
+#[test]
+fn golden_records_follow_the_published_schemas() {
+    for (name, kind, schema) in all() {
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let mut validated = 0;
+        for (golden, _, content) in golden::all().iter().filter(|(_, found, _)| *found == kind) {
+            let Some(value) = &content.value else { continue };
+            let errors: Vec<_> =
+                validator.iter_errors(value).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{golden} against {name}: {errors:?}");
+            validated += 1;
+        }
+        assert!(0 < validated, "no golden {kind}");
+    }
+}
+
+#[test]
+fn a_schema_refuses_what_the_code_refuses() {
+    let refused = [
+        ("review.v1", json!({})),
+        ("review.v1", json!({"review": 5})),
+        ("review.v1", json!({"review": ""})),
+        ("review.v1", json!({"review": "a", "id": "x".repeat(201)})),
+        ("review.v1", json!({"review": "a", "metadata": []})),
+        ("review.v1", json!(["a", "b"])),
+        ("verdict.v1", json!({"id": "a"})),
+        ("feedback.v1", json!({"id": "a"})),
+        ("feedback.v1", json!({"id": "a", "label": ""})),
+    ];
+    for (name, value) in refused {
+        let (_, _, schema) = all().into_iter().find(|(found, ..)| *found == name).unwrap();
+        assert!(!jsonschema::draft202012::is_valid(&schema, &value), "{name} accepts {value}");
+    }
+}
