@@ -123,3 +123,89 @@ fn refuse(delivery: &Delivery, class: &str, message: String, now: Timestamp) -> 
         refused_at: now,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use schemas::Record;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// A verdict that only a reader of JSON would take for one.
+    const VERDICT: &str = r#"{"schema_version": 1, "id": "a", "review_sha256": "", "label": "positive", "confidence": 1,
+        "probabilities": {}, "model": {"name": "m", "version": "1", "digest": ""}, "tokens": 1, "truncated": false,
+        "occurred_at": "2025-01-01T00:00:00Z", "received_at": "2025-01-01T00:00:00Z",
+        "scored_at": "2025-01-01T00:00:00.000007Z", "queue_ms": 0, "inference_ms": 0, "batch_size": 1, "new_field": []}"#;
+
+    fn delivery(partition: i32, offset: i64, value: Option<&str>) -> Delivery {
+        let value = value.map(|value| value.as_bytes().to_vec());
+        let record = Record { value, ..Record::default() };
+        Delivery { topic: Arc::from("verdicts.v1"), partition, offset, record }
+    }
+
+    /// Two partitions, interleaved: offsets 5, 6 and 7 of one, 1 and 2 of the other; 6 is no verdict.
+    fn round() -> Round {
+        let deliveries = vec![
+            delivery(0, 5, Some(VERDICT)),
+            delivery(1, 1, Some(VERDICT)),
+            delivery(0, 6, None),
+            delivery(0, 7, Some(VERDICT)),
+            delivery(1, 2, Some(VERDICT)),
+        ];
+        Round::new(deliveries, NOW)
+    }
+
+    #[track_caller]
+    fn check(durable_rows: &[usize], invalid: bool, expected: &[(i32, i64)]) {
+        let mut round = round();
+        round.rows_are_durable(durable_rows.iter().copied());
+        if invalid {
+            round.invalid_are_durable();
+        }
+        let progress: Vec<_> = round
+            .progress()
+            .0
+            .into_iter()
+            .map(|((_, partition), next)| (partition, next))
+            .collect();
+        assert_eq!(progress, expected);
+    }
+
+    #[test]
+    fn a_partition_is_remembered_up_to_its_first_record_that_is_not_durable() {
+        check(&[], false, &[]);
+        check(&[], true, &[]);
+        check(&[0, 1, 2, 3], true, &[(0, 8), (1, 3)]);
+        check(&[0, 1, 2, 3], false, &[(0, 6), (1, 3)]);
+        check(&[0, 2], true, &[(0, 8)]);
+        check(&[2, 3], true, &[]);
+        check(&[1, 99], true, &[(1, 2)]);
+    }
+
+    #[test]
+    fn what_is_no_verdict_is_refused_with_its_place_and_a_reason() {
+        let values =
+            [(None, "NullValue"), (Some(""), "InvalidVerdict"), (Some("{}"), "InvalidVerdict")];
+        for (offset, (value, class)) in (3..).zip(values) {
+            let delivery = delivery(2, offset, value);
+            let round = Round::new(vec![delivery.clone()], NOW);
+            assert!(round.rows().is_empty());
+            let [refused] = &round.invalid()[..] else { panic!("{value:?} is taken") };
+            assert_eq!(
+                (refused.partition, refused.offset, refused.class.as_str()),
+                (2, offset, class)
+            );
+            assert_eq!(refused.record, delivery.record);
+            assert!(!refused.message.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_row_is_written_at_its_time_of_scoring() {
+        let written_at_us = round().rows().first().map(|row| row.written_at_us);
+        assert_eq!(written_at_us, Some(1_735_689_600_000_007));
+    }
+}

@@ -235,8 +235,8 @@ impl Desk {
         self.instruments.paused(peer);
         self.check.beat(clock::monotonic());
         self.check.not_ready(format!("{peer} away: {reason}"));
-        // Whether time ran out or a stop came, the caller tries once more.
-        let waited = self.runtime.block_on(timeout(wait, self.stop.cancelled()));
+        // Whether time ran out or a stop came, the caller tries once more. In a block, since a timer is made in the runtime.
+        let waited = self.runtime.block_on(async { timeout(wait, self.stop.cancelled()).await });
         debug!(stopped = waited.is_ok(), "waited");
     }
 }

@@ -1,0 +1,135 @@
+//! The sink on its own: verdicts of a Kafka in, rows of a store out.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use axum::Router;
+use broker::kafka::{KafkaSettings, KafkaSubscribe};
+use chassis::{
+    Health,
+    settings::Sources,
+    telemetry::{self, TelemetrySettings},
+};
+use clap::Parser;
+use schemas::topics;
+use serde::{Deserialize, Serialize};
+use sink::Parts;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// The store where none is set.
+const STORE_DEFAULT: &str = "sqlite:verdicts.db";
+
+/// Environment variables that begin like settings and are none of the sink's.
+const ENVIRONMENT_IGNORED: &[&str] = &[
+    "VERDICT_CONFIG",
+    "VERDICT_INGEST__*",
+    "VERDICT_MODEL__*",
+    "VERDICT_PROCESSOR__*",
+    "VERDICT_TEST_*",
+    "VERDICT_UP__*",
+];
+
+/// Writes verdicts as rows.
+///
+/// Settings come from a file (TOML, sections [kafka], [sink] and [telemetry]), then the environment (VERDICT_SINK__ROWS_MAX
+/// for rows_max in [sink]), then --set; the later wins.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Settings file in TOML
+    #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Overrides one setting, as often as needed: --set sink.store=sqlite:/data/verdicts.db
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    overrides: Vec<(String, String)>,
+}
+
+/// Every setting of the program.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    kafka: KafkaSettings,
+    sink: sink::Settings,
+    telemetry: TelemetrySettings,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings = settings(Arguments::parse())?;
+
+    let telemetry = telemetry::start("sink", &settings.telemetry)?;
+    let health = Health::new();
+
+    let listen = settings.sink.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
+    let store = store::connect(settings.sink.store_or(STORE_DEFAULT)).await?;
+    let subscription =
+        KafkaSubscribe::group(&settings.kafka, &settings.sink.group, &[topics::VERDICTS])?;
+
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let parts = Parts {
+        subscription: Box::new(subscription),
+        store,
+        check: health.register("sink"),
+        stop: stop.clone(),
+    };
+    let (routes, grace) = (health.router().merge(telemetry.router()), settings.sink.grace);
+    tasks.spawn(async move { sink::run(parts, &settings.sink).await });
+    tasks.spawn(serve(listener, routes, stop.clone()));
+
+    info!(%listen, "started");
+    chassis::stop::supervise(tasks, stop, chassis::stop::signalled(), grace).await
+}
+
+fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
+    let sources = Sources {
+        file: arguments.config,
+        environment_prefix: "VERDICT_",
+        environment_ignored: ENVIRONMENT_IGNORED,
+        overrides: arguments.overrides,
+    };
+    let settings: Settings = chassis::settings::load(&sources)?;
+    settings.kafka.check()?;
+    Ok(settings)
+}
+
+fn key_value(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Health and metrics, until asked to stop.
+async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let stopped = stop.cancelled_owned();
+    axum::serve(listener, routes).with_graceful_shutdown(stopped).await.context("serving health")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_is_overridden_by_its_key() {
+        let arguments = ["sink", "--set", "sink.rows_max=7", "--set", "sink.wait_max=1s"];
+        let settings = settings(Arguments::parse_from(arguments)).unwrap();
+        assert_eq!(settings.sink.rows_max, 7);
+        assert_eq!(settings.sink.wait_max.as_secs(), 1);
+        let mistaken = Arguments::parse_from(["sink", "--set", "sink.rows=7"]);
+        assert!(super::settings(mistaken).unwrap_err().to_string().contains("sink.rows"));
+    }
+}
