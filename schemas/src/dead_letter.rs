@@ -103,6 +103,7 @@ impl Stage {
 
 impl Refusal {
     /// A refusal at `stage`.
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over, not lent")]
     pub fn new(stage: Stage, class: &'static str, message: impl ToString) -> Self {
         Self { stage, class, message: message.to_string() }
     }

@@ -1,3 +1,5 @@
+//! Ids, and every way in which a record may be or fail to be a review.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -182,7 +184,7 @@ fn a_surrogate_pair_is_one_character() {
 #[test]
 fn a_field_that_is_wrong_is_named() {
     for (value, words) in [
-        (r#"{}"#, "missing field `review`"),
+        ("{}", "missing field `review`"),
         (r#"{"text":"a"}"#, "missing field `review`"),
         (r#"{"review":null}"#, "`review`: invalid type: null, expected a string"),
         (r#"{"review":5}"#, "`review`: invalid type: integer `5`, expected a string"),

@@ -1,3 +1,5 @@
+//! Verdicts written, read, and refused.
+
 use super::*;
 
 fn verdict() -> Verdict {

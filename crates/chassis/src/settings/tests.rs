@@ -1,3 +1,5 @@
+//! Settings from made-up files, variables and flags.
+
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use serde::Deserialize;

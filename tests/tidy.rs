@@ -1,0 +1,256 @@
+//! House rules that a test can hold: who depends on whom, which library is named where, lengths and names of files.
+//!
+//! Each rule is a function from made-up or real input to its breaches, so that the rules are tested, too.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+const LINES_MAX: usize = 400;
+
+/// Words that say nothing of what is inside.
+const EMPTY_NAMES: [&str; 5] = ["manager", "helper", "handler", "util", "common"];
+
+/// Services: each is replaceable, because none knows another.
+const SERVICES: [&str; 3] = ["ingest", "processor", "sink"];
+
+/// What everything may depend on, and which therefore depends on nothing of ours.
+const FOUNDATIONS: [&str; 2] = ["chassis", "schemas"];
+
+/// Libraries by the beginning of their names, and the beginnings of the paths that may name them.
+const CONFINED: [(&str, &[&str]); 5] = [
+    ("rdkafka", &["crates/broker/"]),
+    ("tract", &["processor/src/classifier"]),
+    ("rusqlite", &["crates/store/"]),
+    ("scylla", &["crates/store/"]),
+    ("opentelemetry", &["crates/chassis/"]),
+];
+
+/// The one file of a service that may name `opentelemetry`, besides `chassis`.
+const INSTRUMENTS: &str = "instruments.rs";
+
+/// Folders that hold what was made here, besides those whose names begin with a dot.
+const GENERATED: [&str; 3] = ["target", "verdict-data", "__pycache__"];
+
+/// Why the crate in `folder` must not depend on the one in `dependency`; both relative to the workspace.
+fn arrow_breach(folder: &str, dependency: &str) -> Option<String> {
+    let name = |folder: &str| folder.rsplit('/').next().unwrap_or_default().to_owned();
+    let (from, to) = (name(folder), name(dependency));
+    let is_library = folder.starts_with("crates/") || folder == "schemas";
+    let is_service = |name: &str| SERVICES.contains(&name);
+    if FOUNDATIONS.contains(&from.as_str()) {
+        return Some(format!("{from} depends on nothing of ours, so not on {to}"));
+    }
+    if is_library && !dependency.starts_with("crates/") && dependency != "schemas" {
+        return Some(format!("{from} is a library, so it does not depend on {to}"));
+    }
+    if is_service(&from) && (is_service(&to) || dependency.is_empty()) {
+        return Some(format!("{from} is a service, so it does not depend on {to}"));
+    }
+    None
+}
+
+/// Libraries that `source`, the file at `path`, names and must not.
+fn confinement_breaches(path: &str, source: &str) -> Vec<String> {
+    let is_allowed = |library: &str, homes: &[&str]| {
+        homes.iter().any(|home| path.starts_with(home))
+            || library == "opentelemetry" && path.rsplit('/').next() == Some(INSTRUMENTS)
+    };
+    let forbidden = CONFINED.iter().filter(|(library, homes)| !is_allowed(library, homes));
+    let mut breaches = Vec::new();
+    for (library, _) in forbidden {
+        let code =
+            source.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+        for (index, _) in code.filter(|(_, line)| names(line, library)) {
+            breaches.push(format!("{path}:{}: names {library}", index + 1));
+        }
+    }
+    breaches
+}
+
+/// Whether `line` has a path that begins with a crate whose name begins with `library`.
+fn names(line: &str, library: &str) -> bool {
+    let is_name = |character: char| character.is_alphanumeric() || character == '_';
+    line.match_indices(library).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at..].trim_start_matches(is_name);
+        let is_import = line.trim_start().starts_with("use ") && after.starts_with(';');
+        !before.is_some_and(is_name) && (after.starts_with("::") || is_import)
+    })
+}
+
+/// What is wrong with the file at `path` as a file.
+fn file_breaches(path: &str, source: &str) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let lines = source.lines().count();
+    if path.ends_with(".rs") && LINES_MAX < lines {
+        breaches.push(format!("{path}: {lines} lines, at most {LINES_MAX}"));
+    }
+    if path.ends_with(".rs") && !source.trim_start().starts_with("//!") {
+        breaches.push(format!("{path}: does not open with a sentence on what it is"));
+    }
+    breaches
+}
+
+/// What is wrong with the name of the file or folder at `path`.
+fn name_breach(path: &str) -> Option<String> {
+    let name = path.rsplit('/').next()?.to_lowercase();
+    let stem = name.split('.').next()?;
+    let mut words = stem.split(['_', '-']);
+    let word = words.find(|word| EMPTY_NAMES.contains(&word.trim_end_matches('s')))?;
+    Some(format!("{path}: `{word}` says nothing of what is inside"))
+}
+
+/// Every file of the tree that is not generated, relative to the workspace.
+fn files() -> Vec<(String, PathBuf)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with('.') || GENERATED.contains(&name.as_str()) {
+                continue;
+            }
+            let relative = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((relative, path));
+            }
+        }
+    }
+    files
+}
+
+/// Folder of each crate of ours with the folders of those that it needs to run; its tests may need others.
+fn arrows() -> Vec<(String, String)> {
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+    let metadata: Value = serde_json::from_slice(&cargo.stdout).unwrap();
+    let root = metadata["workspace_root"].as_str().unwrap();
+    let relative = |path: &str| path.trim_start_matches(root).trim_matches('/').to_owned();
+    let mut arrows = Vec::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let folder =
+            relative(package["manifest_path"].as_str().unwrap().trim_end_matches("Cargo.toml"));
+        for dependency in package["dependencies"].as_array().unwrap() {
+            if let (Some(path), true) = (dependency["path"].as_str(), dependency["kind"].is_null())
+            {
+                arrows.push((folder.clone(), relative(path)));
+            }
+        }
+    }
+    arrows
+}
+
+#[track_caller]
+fn assert_none(breaches: &[String]) {
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let arrows = arrows();
+    assert!(arrows.contains(&("sink".to_owned(), "crates/store".to_owned())), "{arrows:?}");
+    let breaches: Vec<_> = arrows.iter().filter_map(|(from, to)| arrow_breach(from, to)).collect();
+    assert_none(&breaches);
+}
+
+#[test]
+fn libraries_that_reach_outside_are_named_in_one_place() {
+    // This file names them in its made-up cases.
+    let is_source = |path: &str| path.ends_with(".rs") && path != "tests/tidy.rs";
+    let sources = files().into_iter().filter(|(path, _)| is_source(path));
+    let breaches: Vec<_> = sources
+        .flat_map(|(path, file)| confinement_breaches(&path, &fs::read_to_string(file).unwrap()))
+        .collect();
+    assert_none(&breaches);
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are() {
+    let sources = files().into_iter().filter(|(path, _)| path.ends_with(".rs"));
+    let breaches: Vec<_> = sources
+        .flat_map(|(path, file)| file_breaches(&path, &fs::read_to_string(file).unwrap()))
+        .collect();
+    assert_none(&breaches);
+}
+
+#[test]
+fn names_say_something() {
+    let breaches: Vec<_> = files().iter().filter_map(|(path, _)| name_breach(path)).collect();
+    assert_none(&breaches);
+}
+
+#[test]
+fn the_rule_for_arrows_can_fail() {
+    for (from, to) in [
+        ("schemas", "crates/store"),
+        ("crates/chassis", "schemas"),
+        ("crates/broker", "processor"),
+        ("crates/broker", ""),
+        ("sink", "ingest"),
+        ("processor", ""),
+    ] {
+        assert!(arrow_breach(from, to).is_some(), "{from} -> {to}");
+    }
+    for (from, to) in
+        [("sink", "crates/store"), ("crates/store", "schemas"), ("", "ingest"), ("benches", "sink")]
+    {
+        assert_eq!(arrow_breach(from, to), None, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn the_rule_for_libraries_can_fail() {
+    let check = |path: &str, source: &str, expected: &[&str]| {
+        assert_eq!(confinement_breaches(path, source), expected, "{path}: {source}");
+    };
+    check("sink/src/a.rs", "\nuse rdkafka::message;", &["sink/src/a.rs:2: names rdkafka"]);
+    check("src/up.rs", "let a = tract_onnx::onnx();", &["src/up.rs:1: names tract"]);
+    check("src/up.rs", "use rusqlite;", &["src/up.rs:1: names rusqlite"]);
+    check(
+        "sink/src/loop.rs",
+        "opentelemetry::global::meter(a)",
+        &["sink/src/loop.rs:1: names opentelemetry"],
+    );
+    check("crates/broker/src/a.rs", "use rdkafka::message;", &[]);
+    check("sink/src/instruments.rs", "use opentelemetry::global;", &[]);
+    check(
+        "sink/src/a.rs",
+        "// As rdkafka::message does.\nlet a = \"librdkafka\"; my_tract::b();",
+        &[],
+    );
+}
+
+#[test]
+fn the_rules_for_files_can_fail() {
+    let long = format!("//! Long.\n{}", "\n".repeat(LINES_MAX));
+    assert_eq!(file_breaches("a.rs", &long).len(), 1);
+    assert_eq!(file_breaches("a.rs", "use std::fs;\n").len(), 1);
+    assert_eq!(file_breaches("a.rs", "//! Short.\n"), [""; 0]);
+    for name in [
+        "src/util.rs",
+        "src/file_utils.rs",
+        "a/HandlerManager_helper.rs",
+        "tests/common",
+        "b/helpers.rs",
+    ] {
+        assert!(name_breach(name).is_some(), "{name}");
+    }
+    for name in ["src/commonplace.rs", "src/utility.rs", "src/stop.rs"] {
+        assert_eq!(name_breach(name), None, "{name}");
+    }
+}
