@@ -9,9 +9,10 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
-    CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse, alter_configs_response, create_partitions_response, incremental_alter_configs_response,
+    AlterConfigsRequest, AlterConfigsResponse, CreatePartitionsRequest, CreatePartitionsResponse,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, alter_configs_response,
+    create_partitions_response, incremental_alter_configs_response,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -49,10 +50,15 @@ const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
 impl Broker {
-    pub(crate) async fn create_topics(&self, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+    pub(crate) async fn create_topics(
+        &self,
+        request: &CreateTopicsRequest,
+    ) -> CreateTopicsResponse {
         let mut results = Vec::new();
         for asked in &request.topics {
-            let result = CreatableTopicResult::default().with_name(asked.name.clone()).with_configs(Some(vec![]));
+            let result = CreatableTopicResult::default()
+                .with_name(asked.name.clone())
+                .with_configs(Some(vec![]));
             results.push(match self.create_topic(asked, request.validate_only) {
                 Ok(partitions) => result.with_num_partitions(partitions).with_replication_factor(1),
                 Err(refused) => result
@@ -84,12 +90,17 @@ impl Broker {
         }
         match validate_only {
             true => self.topics.check_new(&asked.name, partitions)?,
-            false => self.topics.create(&self.journal, &asked.name, partitions, configs).map(|_| ())?,
+            false => {
+                self.topics.create(&self.journal, &asked.name, partitions, configs).map(|_| ())?
+            }
         }
         Ok(partitions)
     }
 
-    pub(crate) async fn delete_topics(&self, request: &DeleteTopicsRequest) -> DeleteTopicsResponse {
+    pub(crate) async fn delete_topics(
+        &self,
+        request: &DeleteTopicsRequest,
+    ) -> DeleteTopicsResponse {
         let results = request.topic_names.iter().map(|name| {
             let deleted = match self.topics.get(name) {
                 None => Err(ResponseError::UnknownTopicOrPartition),
@@ -103,10 +114,17 @@ impl Broker {
         response
     }
 
-    pub(crate) async fn create_partitions(&self, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+    pub(crate) async fn create_partitions(
+        &self,
+        request: &CreatePartitionsRequest,
+    ) -> CreatePartitionsResponse {
         let results = request.topics.iter().map(|asked| {
             let grown = match request.validate_only {
-                true => self.topics.get(&asked.name).map(|_| ()).ok_or(ResponseError::UnknownTopicOrPartition),
+                true => self
+                    .topics
+                    .get(&asked.name)
+                    .map(|_| ())
+                    .ok_or(ResponseError::UnknownTopicOrPartition),
                 false => self.topics.grow(&self.journal, &asked.name, asked.count).map(|_| ()),
             };
             create_partitions_response::CreatePartitionsTopicResult::default()
@@ -120,12 +138,19 @@ impl Broker {
     }
 
     /// Replaces all settings of a topic.
-    pub(crate) async fn alter_configs(&self, request: &AlterConfigsRequest) -> AlterConfigsResponse {
+    pub(crate) async fn alter_configs(
+        &self,
+        request: &AlterConfigsRequest,
+    ) -> AlterConfigsResponse {
         let responses = request.resources.iter().map(|asked| {
-            let changes = asked.configs.iter().filter_map(|change| Some((&change.name, SET, change.value.as_ref()?)));
+            let changes = asked
+                .configs
+                .iter()
+                .filter_map(|change| Some((&change.name, SET, change.value.as_ref()?)));
             let changes = changes.map(|(name, operation, value)| (name, operation, Some(value)));
             let topic = (asked.resource_type, asked.resource_name.as_str());
-            let refused = self.configure(topic, BTreeMap::new(), changes, request.validate_only).err();
+            let refused =
+                self.configure(topic, BTreeMap::new(), changes, request.validate_only).err();
             alter_configs_response::AlterConfigsResourceResponse::default()
                 .with_resource_type(asked.resource_type)
                 .with_resource_name(asked.resource_name.clone())
@@ -143,8 +168,15 @@ impl Broker {
         request: &IncrementalAlterConfigsRequest,
     ) -> IncrementalAlterConfigsResponse {
         let responses = request.resources.iter().map(|asked| {
-            let changes = asked.configs.iter().map(|change| (&change.name, change.config_operation, change.value.as_ref()));
-            let before = self.topics.get(&asked.resource_name).map(|topic| topic.configs.clone()).unwrap_or_default();
+            let changes = asked
+                .configs
+                .iter()
+                .map(|change| (&change.name, change.config_operation, change.value.as_ref()));
+            let before = self
+                .topics
+                .get(&asked.resource_name)
+                .map(|topic| topic.configs.clone())
+                .unwrap_or_default();
             let topic = (asked.resource_type, asked.resource_name.as_str());
             let refused = self.configure(topic, before, changes, request.validate_only).err();
             incremental_alter_configs_response::AlterConfigsResourceResponse::default()
@@ -153,7 +185,8 @@ impl Broker {
                 .with_error_code(refused.as_ref().map_or(0, |refused| refused.error.code()))
                 .with_error_message(refused.and_then(|refused| refused.message()))
         });
-        let response = IncrementalAlterConfigsResponse::default().with_responses(responses.collect());
+        let response =
+            IncrementalAlterConfigsResponse::default().with_responses(responses.collect());
         self.settle_changes().await;
         response
     }
@@ -166,7 +199,10 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), Refused> {
         if resource_type != TOPIC {
-            return Err(Refused::new(ResponseError::InvalidRequest, "only settings of topics can be changed"));
+            return Err(Refused::new(
+                ResponseError::InvalidRequest,
+                "only settings of topics can be changed",
+            ));
         }
         for (name, operation, value) in changes {
             let before = config::value(name, &configs, &self.settings);
@@ -174,7 +210,9 @@ impl Broker {
             let value = value.map(StrBytes::as_str).unwrap_or_default();
             let after = match operation {
                 SET => value.to_owned(),
-                APPEND => words.filter(|word| *word != value).chain([value]).collect::<Vec<_>>().join(","),
+                APPEND => {
+                    words.filter(|word| *word != value).chain([value]).collect::<Vec<_>>().join(",")
+                }
                 SUBTRACT => words.filter(|word| *word != value).collect::<Vec<_>>().join(","),
                 DELETE => {
                     configs.remove(name.as_str());
@@ -187,7 +225,11 @@ impl Broker {
         }
         match validate_only {
             true => Ok(()),
-            false => self.topics.configure(&self.journal, name, configs).map(|_| ()).map_err(Refused::from),
+            false => self
+                .topics
+                .configure(&self.journal, name, configs)
+                .map(|_| ())
+                .map_err(Refused::from),
         }
     }
 

@@ -229,7 +229,11 @@ pub(crate) mod tests {
     use super::*;
 
     /// A batch as a producer sends it: `(timestamp, value)` for each record.
-    pub(crate) fn batch_of(records: &[(i64, &str)], producer: Option<(i64, i16, i32)>, transactional: bool) -> Vec<u8> {
+    pub(crate) fn batch_of(
+        records: &[(i64, &str)],
+        producer: Option<(i64, i16, i32)>,
+        transactional: bool,
+    ) -> Vec<u8> {
         let base = records.first().map_or(0, |record| record.0);
         let mut batch = vec![0; HEADER_BYTES];
         for (delta, (timestamp, value)) in records.iter().enumerate() {
@@ -282,12 +286,19 @@ pub(crate) mod tests {
     fn every_cut_and_every_flipped_byte_is_seen() {
         let batch = batch_of(&[(5, "some text")], None, false);
         for end in 0..batch.len() {
-            assert_eq!(Header::parse(batch.get(..end).unwrap()), Err(Malformed::Torn), "cut at {end}");
+            assert_eq!(
+                Header::parse(batch.get(..end).unwrap()),
+                Err(Malformed::Torn),
+                "cut at {end}"
+            );
         }
         for at in 16..batch.len() {
             let mut flipped = batch.clone();
             *flipped.get_mut(at).unwrap() ^= 0x40;
-            assert!(!Header::parse(&flipped).is_ok_and(|header| is_sound(&flipped, &header)), "flip at {at}");
+            assert!(
+                !Header::parse(&flipped).is_ok_and(|header| is_sound(&flipped, &header)),
+                "flip at {at}"
+            );
         }
     }
 
@@ -308,7 +319,10 @@ pub(crate) mod tests {
             let bytes = marker(3, 4, commit);
             let header = Header::parse(&bytes).unwrap();
             assert!(is_sound(&bytes, &header) && header.is_control() && header.is_transactional());
-            assert_eq!((header.producer_id, header.producer_epoch, commits(&bytes)), (3, 4, commit));
+            assert_eq!(
+                (header.producer_id, header.producer_epoch, commits(&bytes)),
+                (3, 4, commit)
+            );
         }
     }
 

@@ -49,8 +49,13 @@ impl Broker {
     /// Reads the directory and finishes what a crash cut off.
     pub(crate) fn open(settings: Arc<Settings>, address: SocketAddr) -> Result<Broker, StartError> {
         let data_dir = settings.data_dir.clone();
-        let failed = |source| StartError::Io { context: "opening the journal in", path: data_dir.clone(), source };
-        let journal = Journal::open(&data_dir, settings.journal_bytes_max, settings.fsync).map_err(failed)?;
+        let failed = |source| StartError::Io {
+            context: "opening the journal in",
+            path: data_dir.clone(),
+            source,
+        };
+        let journal =
+            Journal::open(&data_dir, settings.journal_bytes_max, settings.fsync).map_err(failed)?;
         if journal.read(|ledger| ledger.cluster.is_nil()) {
             journal.record(Entry::Cluster { id: Uuid::new_v4() }).map_err(failed)?;
         }
@@ -122,7 +127,11 @@ impl Broker {
         let now_ms = clock::now_ms();
         for (name, topic) in self.topics.all() {
             for partition in &topic.partitions {
-                let retained = partition.log().retain(topic.config.retention(now_ms), topic.config.rolling(), now_ms);
+                let retained = partition.log().retain(
+                    topic.config.retention(now_ms),
+                    topic.config.rolling(),
+                    now_ms,
+                );
                 if let Err(error) = retained {
                     tracing::warn!(topic = name, %error, "old records could not be removed");
                 }
@@ -140,14 +149,20 @@ impl Broker {
         let oldest_ms = clock::now_ms() - FORGET_AFTER_MS;
         let mut stale = self.journal.read(|ledger| {
             let producers = ledger.transactions.iter();
-            let idle = producers.filter(|(_, known)| known.ongoing.is_none() && known.producer.at_ms < oldest_ms);
-            idle.map(|(id, _)| Entry::ProducerForgotten { transactional_id: id.clone() }).collect::<Vec<_>>()
+            let idle = producers
+                .filter(|(_, known)| known.ongoing.is_none() && known.producer.at_ms < oldest_ms);
+            idle.map(|(id, _)| Entry::ProducerForgotten { transactional_id: id.clone() })
+                .collect::<Vec<_>>()
         });
         let groups = locked(&self.groups);
         stale.extend(self.journal.read(|ledger| {
             let unused = ledger.offsets.iter().filter(|(group, _)| !groups.contains_key(*group));
-            let stale = unused.filter(|(_, offsets)| offsets.values().all(|committed| committed.at_ms < oldest_ms));
-            stale.map(|(group, _)| Entry::OffsetsForgotten { group: group.clone(), places: vec![] }).collect::<Vec<_>>()
+            let stale = unused.filter(|(_, offsets)| {
+                offsets.values().all(|committed| committed.at_ms < oldest_ms)
+            });
+            stale
+                .map(|(group, _)| Entry::OffsetsForgotten { group: group.clone(), places: vec![] })
+                .collect::<Vec<_>>()
         }));
         for entry in stale {
             if let Err(error) = self.journal.record(entry) {

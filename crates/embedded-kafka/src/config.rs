@@ -73,7 +73,9 @@ impl Config {
         let text = |name| value(name, configs, settings);
         let number = |name, otherwise| text(name).parse::<i64>().unwrap_or(otherwise);
         Config {
-            message_bytes_max: text("max.message.bytes").parse().unwrap_or(settings.message_bytes_max),
+            message_bytes_max: text("max.message.bytes")
+                .parse()
+                .unwrap_or(settings.message_bytes_max),
             stamps_append_time: text("message.timestamp.type") == "LogAppendTime",
             segment_bytes: text("segment.bytes").parse().unwrap_or(settings.segment_bytes),
             segment_ms: number("segment.ms", i64::MAX),
@@ -90,7 +92,8 @@ impl Config {
 
     /// What may be thrown away at this time.
     pub(crate) fn retention(&self, now_ms: i64) -> Retention {
-        let oldest_ms = (self.deletes && 0 <= self.retention_ms).then(|| now_ms.saturating_sub(self.retention_ms));
+        let oldest_ms = (self.deletes && 0 <= self.retention_ms)
+            .then(|| now_ms.saturating_sub(self.retention_ms));
         let bytes_max = u64::try_from(self.retention_bytes).ok().filter(|_| self.deletes);
         Retention { oldest_ms, bytes_max }
     }
@@ -102,7 +105,11 @@ pub(crate) fn value(name: &str, configs: &BTreeMap<String, String>, settings: &S
         (Some(said), _) => said.clone(),
         (None, "max.message.bytes") => settings.message_bytes_max.to_string(),
         (None, "segment.bytes") => settings.segment_bytes.to_string(),
-        (None, _) => KNOWN.iter().find(|known| known.name == name).map_or("", |known| known.default).to_owned(),
+        (None, _) => KNOWN
+            .iter()
+            .find(|known| known.name == name)
+            .map_or("", |known| known.default)
+            .to_owned(),
     }
 }
 
@@ -116,7 +123,9 @@ pub(crate) fn refusal(name: &str, value: &str) -> Option<String> {
         (Kind::Int, _) => value.parse::<i32>().is_ok_and(|number| 0 <= number),
         (Kind::Long, _) => value.parse::<i64>().is_ok_and(|number| -1 <= number),
         (Kind::Double, _) => value.parse::<f64>().is_ok(),
-        (Kind::List, _) => value.split(',').all(|policy| matches!(policy.trim(), "delete" | "compact")),
+        (Kind::List, _) => {
+            value.split(',').all(|policy| matches!(policy.trim(), "delete" | "compact"))
+        }
         (Kind::Text, "message.timestamp.type") => matches!(value, "CreateTime" | "LogAppendTime"),
         (Kind::Text, _) => true,
     };
@@ -128,7 +137,8 @@ mod tests {
     use super::*;
 
     fn config(pairs: &[(&str, &str)]) -> Config {
-        let configs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let configs =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Config::read(&configs, &Settings::new("unused", ([127, 0, 0, 1], 0).into()))
     }
 
@@ -149,7 +159,9 @@ mod tests {
 
     #[test]
     fn unknown_names_and_bad_values_are_refused() {
-        let check = |name, value, good: bool| assert_eq!(refusal(name, value).is_none(), good, "{name}={value}");
+        let check = |name, value, good: bool| {
+            assert_eq!(refusal(name, value).is_none(), good, "{name}={value}")
+        };
         check("retention.ms", "-1", true);
         check("retention.ms", "soon", false);
         check("retention.msec", "1", false);

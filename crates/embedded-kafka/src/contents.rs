@@ -83,13 +83,18 @@ impl Contents {
                 && !batch::commits(bytes)
             {
                 let (producer_id, first_offset) = (open.producer_id, open.first_offset);
-                self.aborted.push(Aborted { producer_id, first_offset, marker_offset: header.base_offset });
+                self.aborted.push(Aborted {
+                    producer_id,
+                    first_offset,
+                    marker_offset: header.base_offset,
+                });
             }
             return;
         }
         self.producers.wrote(header, header.base_offset);
         if header.is_transactional() {
-            let (producer_id, epoch, first_offset) = (header.producer_id, header.producer_epoch, header.base_offset);
+            let (producer_id, epoch, first_offset) =
+                (header.producer_id, header.producer_epoch, header.base_offset);
             self.open.entry(producer_id).or_insert(Open { producer_id, epoch, first_offset });
         }
     }
@@ -117,7 +122,12 @@ impl Contents {
     /// Aborted transactions that a read of `from..until` may meet.
     pub(crate) fn aborted_between(&self, from: i64, until: i64) -> Vec<Aborted> {
         let skip = self.aborted.partition_point(|aborted| aborted.marker_offset < from);
-        self.aborted.iter().skip(skip).filter(|aborted| aborted.first_offset < until).copied().collect()
+        self.aborted
+            .iter()
+            .skip(skip)
+            .filter(|aborted| aborted.first_offset < until)
+            .copied()
+            .collect()
     }
 
     /// Forgets aborted transactions that no reader can meet any more.

@@ -8,7 +8,9 @@ use crate::topics::storage_error;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchPartition;
-use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, FetchableTopicResponse, PartitionData,
+};
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,8 @@ struct Pass {
 impl Broker {
     /// Answers when there are `min_bytes`, when something is wrong, or when the client does not want to wait longer.
     pub(crate) async fn fetch(&self, request: &FetchRequest) -> FetchResponse {
-        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+        let wait =
+            Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
         let deadline = Instant::now() + wait;
         let enough = usize::try_from(request.min_bytes).unwrap_or(0);
         let bell = Arc::new(Notify::new());
@@ -51,9 +54,13 @@ impl Broker {
     }
 
     fn watch_all(&self, request: &FetchRequest, bell: &Arc<Notify>) -> Vec<Watch> {
-        let topics = request.topics.iter().filter_map(|asked| Some((asked, self.topics.get(&asked.topic)?)));
+        let topics =
+            request.topics.iter().filter_map(|asked| Some((asked, self.topics.get(&asked.topic)?)));
         let partitions = topics.flat_map(|(asked, topic)| {
-            asked.partitions.iter().filter_map(move |asked| topic.partition(asked.partition).cloned())
+            asked
+                .partitions
+                .iter()
+                .filter_map(move |asked| topic.partition(asked.partition).cloned())
         });
         partitions.map(|partition| partition.watch(bell)).collect()
     }
@@ -68,7 +75,9 @@ impl Broker {
                 let partition = topic.as_ref().and_then(|topic| topic.partition(asked.partition));
                 let data = match partition {
                     None => Err(ResponseError::UnknownTopicOrPartition),
-                    Some(partition) => read(partition, asked, request.isolation_level, left, pass.bytes == 0),
+                    Some(partition) => {
+                        read(partition, asked, request.isolation_level, left, pass.bytes == 0)
+                    }
                 };
                 let data = data.unwrap_or_else(|error| {
                     pass.has_error = true;
@@ -102,7 +111,8 @@ fn read(
         false => Vec::new(),
         true => {
             let span = partition.log().span_from(from);
-            span.read(Wanted { from, until, bytes_max, at_least_one }).map_err(|error| storage_error(&error))?
+            span.read(Wanted { from, until, bytes_max, at_least_one })
+                .map_err(|error| storage_error(&error))?
         }
     };
     let aborted = (isolation == READ_COMMITTED).then(|| {

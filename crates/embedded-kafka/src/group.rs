@@ -3,15 +3,20 @@
 //! Eager and cooperative assignors look the same from here: what differs (KIP-429) is in the metadata that members send each
 //! other. Time is an argument, so that the tests need no sleeps.
 
+mod member;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use member::{Claim, Join, JoinAnswer, Joined, Member, NotJoined, SyncAnswer};
+
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
+use member::{answer, new_id, not_joined};
 use std::collections::{BTreeMap, HashMap};
-use std::mem;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// Where a group is in the cycle join, sync, work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,64 +46,6 @@ pub(crate) struct Group {
     initial_delay: Duration,
 }
 
-/// One member.
-#[derive(Debug)]
-pub(crate) struct Member {
-    pub(crate) client: StrBytes,
-    pub(crate) instance: Option<StrBytes>,
-    pub(crate) protocols: Vec<(StrBytes, Bytes)>,
-    pub(crate) assignment: Bytes,
-    session_timeout: Duration,
-    rebalance_timeout: Duration,
-    seen: Instant,
-    joining: Option<oneshot::Sender<JoinAnswer>>,
-    syncing: Option<oneshot::Sender<SyncAnswer>>,
-}
-
-/// What a client asks to join with.
-#[derive(Debug)]
-pub(crate) struct Join {
-    pub(crate) member_id: StrBytes,
-    pub(crate) client: StrBytes,
-    pub(crate) instance: Option<StrBytes>,
-    pub(crate) protocol_type: StrBytes,
-    pub(crate) protocols: Vec<(StrBytes, Bytes)>,
-    pub(crate) session_timeout: Duration,
-    pub(crate) rebalance_timeout: Duration,
-    /// Whether it understands `MEMBER_ID_REQUIRED`.
-    pub(crate) takes_promises: bool,
-}
-
-/// A member's part in a generation.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Joined {
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: StrBytes,
-    pub(crate) protocol: StrBytes,
-    pub(crate) leader: StrBytes,
-    pub(crate) member_id: StrBytes,
-    /// Id, instance and metadata of all; only the leader is told.
-    pub(crate) members: Vec<(StrBytes, Option<StrBytes>, Bytes)>,
-}
-
-/// Why a client did not join, and the id to try again with.
-#[derive(Debug, PartialEq)]
-pub(crate) struct NotJoined {
-    pub(crate) error: ResponseError,
-    pub(crate) member_id: StrBytes,
-}
-
-pub(crate) type JoinAnswer = Result<Joined, NotJoined>;
-pub(crate) type SyncAnswer = Result<Bytes, ResponseError>;
-
-/// Who a request says it is from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Claim<'a> {
-    pub(crate) member_id: &'a StrBytes,
-    pub(crate) instance: Option<&'a StrBytes>,
-    pub(crate) generation: i32,
-}
-
 impl Group {
     pub(crate) fn new(initial_delay: Duration) -> Group {
         Group {
@@ -114,7 +61,11 @@ impl Group {
     }
 
     /// Lets a client in, perhaps after a rebalance. The answer comes through the receiver.
-    pub(crate) fn join(&mut self, join: Join, now: Instant) -> Result<oneshot::Receiver<JoinAnswer>, NotJoined> {
+    pub(crate) fn join(
+        &mut self,
+        join: Join,
+        now: Instant,
+    ) -> Result<oneshot::Receiver<JoinAnswer>, NotJoined> {
         let member_id = join.member_id.clone();
         let refuse = |error| NotJoined { error, member_id };
         if join.protocols.is_empty() || !self.has_common_protocol(&join) {
@@ -131,7 +82,10 @@ impl Group {
                 Phase::Empty | Phase::Joining { .. } => false,
             };
             if is_same && is_settled {
-                answer(sender, self.joined(&id).ok_or_else(|| not_joined(ResponseError::UnknownMemberId, id)));
+                answer(
+                    sender,
+                    self.joined(&id).ok_or_else(|| not_joined(ResponseError::UnknownMemberId, id)),
+                );
                 return Ok(receiver);
             }
         }
@@ -157,13 +111,21 @@ impl Group {
     }
 
     fn has_common_protocol(&self, join: &Join) -> bool {
-        let mut others = self.members.iter().filter(|(id, _)| **id != join.member_id).map(|(_, member)| member).peekable();
+        let mut others = self
+            .members
+            .iter()
+            .filter(|(id, _)| **id != join.member_id)
+            .map(|(_, member)| member)
+            .peekable();
         if others.peek().is_none() {
             return true;
         }
         let others: Vec<&Member> = others.collect();
         join.protocol_type == self.protocol_type
-            && join.protocols.iter().any(|(name, _)| others.iter().all(|member| member.supports(name)))
+            && join
+                .protocols
+                .iter()
+                .any(|(name, _)| others.iter().all(|member| member.supports(name)))
     }
 
     /// Decides under which id a client is a member.
@@ -187,13 +149,18 @@ impl Group {
             (false, Some(holder)) if holder != join.member_id => {
                 Err(not_joined(ResponseError::FencedInstanceId, join.member_id.clone()))
             }
-            (false, _) if is_known || self.promised.remove(&join.member_id).is_some() => Ok(join.member_id.clone()),
+            (false, _) if is_known || self.promised.remove(&join.member_id).is_some() => {
+                Ok(join.member_id.clone())
+            }
             (false, _) => Err(not_joined(ResponseError::UnknownMemberId, join.member_id.clone())),
         }
     }
 
     fn holder_of(&self, instance: &StrBytes) -> Option<StrBytes> {
-        self.members.iter().find(|(_, member)| member.instance.as_ref() == Some(instance)).map(|(id, _)| id.clone())
+        self.members
+            .iter()
+            .find(|(_, member)| member.instance.as_ref() == Some(instance))
+            .map(|(id, _)| id.clone())
     }
 
     fn begin_rebalance(&mut self, now: Instant) {
@@ -208,7 +175,8 @@ impl Group {
                 answer(sender, Err(ResponseError::RebalanceInProgress));
             }
         }
-        let longest = self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default();
+        let longest =
+            self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default();
         self.phase = Phase::Joining { not_before: now + delay, deadline: now + longest.max(delay) };
     }
 
@@ -246,7 +214,9 @@ impl Group {
         let mut votes: Vec<(StrBytes, usize)> = Vec::new();
         for member in self.members.values() {
             let common = |name: &&StrBytes| self.members.values().all(|other| other.supports(name));
-            let Some(choice) = member.protocols.iter().map(|(name, _)| name).find(common) else { continue };
+            let Some(choice) = member.protocols.iter().map(|(name, _)| name).find(common) else {
+                continue;
+            };
             match votes.iter_mut().find(|(name, _)| name == choice) {
                 Some((_, count)) => *count += 1,
                 None => votes.push((choice.clone(), 1)),
@@ -260,11 +230,22 @@ impl Group {
         let member_id = self.members.get_key_value(id)?.0.clone();
         let of = |member: &Member| (member.instance.clone(), member.metadata(&protocol));
         let members = match member_id == self.leader {
-            true => self.members.iter().map(|(id, member)| (id.clone(), of(member).0, of(member).1)).collect(),
+            true => self
+                .members
+                .iter()
+                .map(|(id, member)| (id.clone(), of(member).0, of(member).1))
+                .collect(),
             false => Vec::new(),
         };
         let (generation, leader) = (self.generation, self.leader.clone());
-        Some(Joined { generation, protocol_type: self.protocol_type.clone(), protocol, leader, member_id, members })
+        Some(Joined {
+            generation,
+            protocol_type: self.protocol_type.clone(),
+            protocol,
+            leader,
+            member_id,
+            members,
+        })
     }
 
     /// Takes the leader's assignment, or waits for it.
@@ -302,7 +283,11 @@ impl Group {
     }
 
     /// A sign of life; the answer tells of a rebalance.
-    pub(crate) fn heartbeat(&mut self, claim: Claim<'_>, now: Instant) -> Result<(), ResponseError> {
+    pub(crate) fn heartbeat(
+        &mut self,
+        claim: Claim<'_>,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
         self.check(claim, now)?;
         match self.phase {
             Phase::Joining { .. } => Err(ResponseError::RebalanceInProgress),
@@ -317,7 +302,9 @@ impl Group {
         {
             return Err(ResponseError::FencedInstanceId);
         }
-        let Some(member) = self.members.get_mut(claim.member_id) else { return Err(ResponseError::UnknownMemberId) };
+        let Some(member) = self.members.get_mut(claim.member_id) else {
+            return Err(ResponseError::UnknownMemberId);
+        };
         if claim.generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
@@ -391,44 +378,4 @@ impl Group {
     pub(crate) fn is_unused(&self) -> bool {
         self.members.is_empty() && self.promised.is_empty()
     }
-}
-
-impl Member {
-    fn supports(&self, protocol: &StrBytes) -> bool {
-        self.protocols.iter().any(|(name, _)| name == protocol)
-    }
-
-    /// What it says about itself under a protocol.
-    pub(crate) fn metadata(&self, protocol: &StrBytes) -> Bytes {
-        let found = self.protocols.iter().find(|(name, _)| name == protocol);
-        found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()
-    }
-
-    /// Whether somebody waits for its answer. A client that went away meanwhile does not count.
-    fn is_joining(&self) -> bool {
-        self.joining.as_ref().is_some_and(|sender| !sender.is_closed())
-    }
-
-    fn dismiss(mut self, error: ResponseError, id: &StrBytes) {
-        if let Some(sender) = mem::take(&mut self.joining) {
-            answer(sender, Err(not_joined(error, id.clone())));
-        }
-        if let Some(sender) = mem::take(&mut self.syncing) {
-            answer(sender, Err(error));
-        }
-    }
-}
-
-fn new_id(join: &Join) -> StrBytes {
-    let prefix = join.instance.as_ref().unwrap_or(&join.client);
-    StrBytes::from_string(format!("{}-{}", prefix.as_str(), Uuid::new_v4()))
-}
-
-fn not_joined(error: ResponseError, member_id: StrBytes) -> NotJoined {
-    NotJoined { error, member_id }
-}
-
-/// A client that no longer waits needs no answer.
-fn answer<T>(sender: oneshot::Sender<T>, value: T) {
-    drop(sender.send(value));
 }

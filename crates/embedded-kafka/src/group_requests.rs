@@ -8,8 +8,8 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    SyncGroupRequest, SyncGroupResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::time::Duration;
@@ -36,7 +36,10 @@ impl Broker {
     ) -> JoinGroupResponse {
         let joined = match self.begin_join(&request, &client, version) {
             Ok(answer) => self.wait(answer).await.unwrap_or_else(|| {
-                Err(NotJoined { error: ResponseError::UnknownMemberId, member_id: request.member_id.clone() })
+                Err(NotJoined {
+                    error: ResponseError::UnknownMemberId,
+                    member_id: request.member_id.clone(),
+                })
             }),
             Err(refused) => Err(refused),
         };
@@ -74,7 +77,9 @@ impl Broker {
             client: own(client),
             instance: request.group_instance_id.as_ref().map(own),
             protocol_type: own(&request.protocol_type),
-            protocols: protocols.map(|known| (own(&known.name), Bytes::copy_from_slice(&known.metadata))).collect(),
+            protocols: protocols
+                .map(|known| (own(&known.name), Bytes::copy_from_slice(&known.metadata)))
+                .collect(),
             session_timeout: milliseconds(request.session_timeout_ms),
             rebalance_timeout: milliseconds(rebalance_timeout_ms),
             takes_promises: 4 <= version,
@@ -96,9 +101,11 @@ impl Broker {
     pub(crate) async fn sync_group(&self, request: SyncGroupRequest) -> SyncGroupResponse {
         let begun = self.with_group(&request.group_id, |group| {
             let (member_id, generation) = (&request.member_id, request.generation_id);
-            let claim = Claim { member_id, instance: request.group_instance_id.as_ref(), generation };
+            let claim =
+                Claim { member_id, instance: request.group_instance_id.as_ref(), generation };
             let assignments = request.assignments.iter();
-            let assignments = assignments.map(|given| (own(&given.member_id), Bytes::copy_from_slice(&given.assignment)));
+            let assignments = assignments
+                .map(|given| (own(&given.member_id), Bytes::copy_from_slice(&given.assignment)));
             group.sync(claim, assignments.collect(), Instant::now())
         });
         let synced = match begun {
@@ -114,19 +121,27 @@ impl Broker {
     pub(crate) fn heartbeat(&self, request: &HeartbeatRequest) -> HeartbeatResponse {
         let alive = self.with_group(&request.group_id, |group| {
             let (member_id, generation) = (&request.member_id, request.generation_id);
-            let claim = Claim { member_id, instance: request.group_instance_id.as_ref(), generation };
+            let claim =
+                Claim { member_id, instance: request.group_instance_id.as_ref(), generation };
             group.heartbeat(claim, Instant::now())
         });
         HeartbeatResponse::default().with_error_code(alive.err().map_or(0, |error| error.code()))
     }
 
-    pub(crate) fn leave_group(&self, request: &LeaveGroupRequest, version: i16) -> LeaveGroupResponse {
+    pub(crate) fn leave_group(
+        &self,
+        request: &LeaveGroupRequest,
+        version: i16,
+    ) -> LeaveGroupResponse {
         let leave = |member_id: &StrBytes, instance: Option<&StrBytes>| {
-            self.with_group(&request.group_id, |group| group.leave(member_id, instance, Instant::now()))
+            self.with_group(&request.group_id, |group| {
+                group.leave(member_id, instance, Instant::now())
+            })
         };
         if version < 3 {
             let left = leave(&request.member_id, None);
-            return LeaveGroupResponse::default().with_error_code(left.err().map_or(0, |error| error.code()));
+            return LeaveGroupResponse::default()
+                .with_error_code(left.err().map_or(0, |error| error.code()));
         }
         let members = request.members.iter().map(|member| {
             let left = leave(&member.member_id, member.group_instance_id.as_ref());

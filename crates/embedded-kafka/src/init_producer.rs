@@ -35,12 +35,13 @@ impl Broker {
         };
         let response = InitProducerIdResponse::default();
         match initialised {
-            Ok(identity) => {
-                response.with_producer_id(ProducerId(identity.id)).with_producer_epoch(identity.epoch)
-            }
-            Err(error) => {
-                response.with_error_code(error.code()).with_producer_id(ProducerId(-1)).with_producer_epoch(-1)
-            }
+            Ok(identity) => response
+                .with_producer_id(ProducerId(identity.id))
+                .with_producer_epoch(identity.epoch),
+            Err(error) => response
+                .with_error_code(error.code())
+                .with_producer_id(ProducerId(-1))
+                .with_producer_epoch(-1),
         }
     }
 
@@ -54,7 +55,9 @@ impl Broker {
         let mut ids = locked(&self.coordinator.producer_ids);
         if ids.is_empty() {
             let next = ids.end.saturating_add(IDS_AT_ONCE);
-            self.journal.record(Entry::ProducerIds { next }).map_err(|error| storage_error(&error))?;
+            self.journal
+                .record(Entry::ProducerIds { next })
+                .map_err(|error| storage_error(&error))?;
             ids.end = next;
         }
         ids.next().ok_or(ResponseError::CoordinatorNotAvailable)
@@ -65,7 +68,8 @@ impl Broker {
         request: InitProducerIdRequest,
         version: i16,
     ) -> Result<Identity, ResponseError> {
-        let timeout_max = i32::try_from(self.settings.transaction_timeout_max.as_millis()).unwrap_or(i32::MAX);
+        let timeout_max =
+            i32::try_from(self.settings.transaction_timeout_max.as_millis()).unwrap_or(i32::MAX);
         if !(1..=timeout_max).contains(&request.transaction_timeout_ms) {
             return Err(ResponseError::InvalidTransactionTimeout);
         }
@@ -136,7 +140,10 @@ impl Broker {
         }
         match now {
             EPOCH_MAX.. => Ok((Identity { id: self.next_producer_id()?, epoch: 0 }, None)),
-            _ => Ok((Identity { id: known.producer.id, epoch: now + 1 }, claim.map(|claim| claim.epoch))),
+            _ => Ok((
+                Identity { id: known.producer.id, epoch: now + 1 },
+                claim.map(|claim| claim.epoch),
+            )),
         }
     }
 }

@@ -68,7 +68,11 @@ impl Journal {
             bytes_max,
             is_broken: false,
         };
-        Ok(Journal { inner: Mutex::new(inner), durable: GroupCommit::new(0), syncs_first: fsync == Fsync::Always })
+        Ok(Journal {
+            inner: Mutex::new(inner),
+            durable: GroupCommit::new(0),
+            syncs_first: fsync == Fsync::Always,
+        })
     }
 
     /// Looks something up.
@@ -130,7 +134,9 @@ impl Journal {
 impl Inner {
     fn record(&mut self, entry: Entry) -> io::Result<i64> {
         if self.is_broken {
-            return Err(io::Error::other("the journal could not be written before: restart the broker"));
+            return Err(io::Error::other(
+                "the journal could not be written before: restart the broker",
+            ));
         }
         let line = line(&entry)?;
         if let Err(error) = (&*self.file).write_all(&line) {

@@ -18,26 +18,59 @@ pub(crate) struct Place {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Entry {
     /// The name that clients know this broker by.
-    Cluster { id: Uuid },
+    Cluster {
+        id: Uuid,
+    },
     /// A topic as it is from now on: new, with more partitions, or with other settings.
-    Topic { name: String, topic: Topic },
-    TopicDeleted { name: String },
+    Topic {
+        name: String,
+        topic: Topic,
+    },
+    TopicDeleted {
+        name: String,
+    },
     /// Records before this were deleted on request.
-    LogStart { place: Place, offset: i64 },
+    LogStart {
+        place: Place,
+        offset: i64,
+    },
     /// Ids below this may be in use.
-    ProducerIds { next: i64 },
-    Offsets { group: String, offsets: Vec<(Place, Committed)> },
+    ProducerIds {
+        next: i64,
+    },
+    Offsets {
+        group: String,
+        offsets: Vec<(Place, Committed)>,
+    },
     /// Offsets that expired or were deleted. No places means the whole group.
-    OffsetsForgotten { group: String, places: Vec<Place> },
+    OffsetsForgotten {
+        group: String,
+        places: Vec<Place>,
+    },
     /// A transactional producer begins (again).
-    Producer { transactional_id: String, producer: Producer },
+    Producer {
+        transactional_id: String,
+        producer: Producer,
+    },
     /// A transaction is open, and these partitions and groups are in it.
-    Enlisted { transactional_id: String, places: Vec<Place> },
+    Enlisted {
+        transactional_id: String,
+        places: Vec<Place>,
+    },
     /// Offsets that become visible with the decision to commit.
-    Pending { transactional_id: String, group: String, offsets: Vec<(Place, Committed)> },
+    Pending {
+        transactional_id: String,
+        group: String,
+        offsets: Vec<(Place, Committed)>,
+    },
     /// The point of no return: markers are written again from this line after a crash.
-    Decided { transactional_id: String, decision: Decision },
-    ProducerForgotten { transactional_id: String },
+    Decided {
+        transactional_id: String,
+        decision: Decision,
+    },
+    ProducerForgotten {
+        transactional_id: String,
+    },
 }
 
 /// What is known of a topic besides its records.
@@ -121,9 +154,13 @@ impl Ledger {
                 self.log_starts.insert(place, offset);
             }
             Entry::ProducerIds { next } => self.next_producer_id = next,
-            Entry::Offsets { group, offsets } => self.offsets.entry(group).or_default().extend(offsets),
+            Entry::Offsets { group, offsets } => {
+                self.offsets.entry(group).or_default().extend(offsets)
+            }
             Entry::OffsetsForgotten { group, places } => self.forget_offsets(&group, &places),
-            Entry::Producer { transactional_id, producer } => self.begin_producer(transactional_id, producer),
+            Entry::Producer { transactional_id, producer } => {
+                self.begin_producer(transactional_id, producer)
+            }
             Entry::Enlisted { transactional_id, places } => {
                 if let Some(ongoing) = self.ongoing(&transactional_id) {
                     ongoing.places.extend(places);
@@ -134,7 +171,9 @@ impl Ledger {
                     ongoing.pending.entry(group).or_default().extend(offsets);
                 }
             }
-            Entry::Decided { transactional_id, decision } => self.decide(&transactional_id, decision),
+            Entry::Decided { transactional_id, decision } => {
+                self.decide(&transactional_id, decision)
+            }
             Entry::ProducerForgotten { transactional_id } => {
                 self.transactions.remove(&transactional_id);
             }
@@ -151,7 +190,10 @@ impl Ledger {
         for transactions in self.transactions.values_mut() {
             if let Some(ongoing) = &mut transactions.ongoing {
                 ongoing.places.retain(|place| place.topic != name);
-                ongoing.pending.values_mut().for_each(|offsets| offsets.retain(|place, _| place.topic != name));
+                ongoing
+                    .pending
+                    .values_mut()
+                    .for_each(|offsets| offsets.retain(|place, _| place.topic != name));
             }
             if let Some(decision) = &mut transactions.decision {
                 decision.places.retain(|(place, _)| place.topic != name);
@@ -179,7 +221,9 @@ impl Ledger {
     }
 
     fn ongoing(&mut self, transactional_id: &str) -> Option<&mut Ongoing> {
-        self.transactions.get_mut(transactional_id).map(|transactions| transactions.ongoing.get_or_insert_default())
+        self.transactions
+            .get_mut(transactional_id)
+            .map(|transactions| transactions.ongoing.get_or_insert_default())
     }
 
     fn decide(&mut self, transactional_id: &str, decision: Decision) {
@@ -202,14 +246,19 @@ impl Ledger {
 
     /// Whether an open transaction is about to move this position (KIP-447).
     pub(crate) fn is_unstable(&self, group: &str, place: &Place) -> bool {
-        let ongoing = self.transactions.values().filter_map(|transactions| transactions.ongoing.as_ref());
-        ongoing.filter_map(|ongoing| ongoing.pending.get(group)).any(|offsets| offsets.contains_key(place))
+        let ongoing =
+            self.transactions.values().filter_map(|transactions| transactions.ongoing.as_ref());
+        ongoing
+            .filter_map(|ongoing| ongoing.pending.get(group))
+            .any(|offsets| offsets.contains_key(place))
     }
 
     /// The shortest journal that makes this ledger.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let mut entries =
-            vec![Entry::Cluster { id: self.cluster }, Entry::ProducerIds { next: self.next_producer_id }];
+        let mut entries = vec![
+            Entry::Cluster { id: self.cluster },
+            Entry::ProducerIds { next: self.next_producer_id },
+        ];
         for (name, topic) in &self.topics {
             entries.push(Entry::Topic { name: name.clone(), topic: topic.clone() });
         }
@@ -321,7 +370,10 @@ pub(crate) mod tests {
     #[test]
     fn a_deleted_topic_leaves_nothing() {
         let mut ledger = with_open_transaction();
-        ledger.apply(Entry::Offsets { group: "g".to_owned(), offsets: vec![(place("a", 0), committed(1))] });
+        ledger.apply(Entry::Offsets {
+            group: "g".to_owned(),
+            offsets: vec![(place("a", 0), committed(1))],
+        });
         ledger.apply(Entry::TopicDeleted { name: "a".to_owned() });
         assert!(ledger.offsets.is_empty());
         assert!(ledger.transactions["worker"].ongoing.as_ref().unwrap().places.is_empty());

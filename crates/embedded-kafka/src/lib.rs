@@ -117,11 +117,17 @@ impl EmbeddedKafka {
             io::ErrorKind::AddrInUse => StartError::AddressInUse(listen),
             _ => StartError::Listen { address: listen, source: error },
         })?;
-        let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address: listen, source })?;
         let settings = Arc::new(settings);
         // Reading a large directory takes a while, and blocks.
         let opened = tokio::task::spawn_blocking(move || Broker::open(settings, address)).await;
-        let broker = Arc::new(opened.map_err(|error| StartError::Listen { address, source: io::Error::other(error) })??);
+        let broker =
+            Arc::new(opened.map_err(|error| StartError::Listen {
+                address,
+                source: io::Error::other(error),
+            })??);
         broker.tasks.spawn(Arc::clone(&broker).keep_house());
         broker.tasks.spawn(server::serve(Arc::clone(&broker), listener));
         tracing::info!(%address, fsync = %broker.settings.fsync, "broker started");

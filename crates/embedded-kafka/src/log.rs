@@ -59,7 +59,11 @@ pub(crate) struct Retention {
 
 impl Log {
     /// Opens or makes the directory, and reads every batch in it once.
-    pub(crate) fn open(directory: &Path, start: i64, now_ms: i64) -> Result<Log, (PathBuf, RecoverError)> {
+    pub(crate) fn open(
+        directory: &Path,
+        start: i64,
+        now_ms: i64,
+    ) -> Result<Log, (PathBuf, RecoverError)> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |error| (path, RecoverError::Io(error))
@@ -82,11 +86,23 @@ impl Log {
         };
         contents.skip_to(start);
         let start = start.max(first);
-        Ok(Log { directory: directory.to_owned(), sealed, active, start, contents, state: State::Good })
+        Ok(Log {
+            directory: directory.to_owned(),
+            sealed,
+            active,
+            start,
+            contents,
+            state: State::Good,
+        })
     }
 
     /// Writes a batch and answers with its base offset: the old one when it was written before.
-    pub(crate) fn append(&mut self, mut bytes: Vec<u8>, mut header: Header, rolling: Rolling) -> Result<i64, AppendError> {
+    pub(crate) fn append(
+        &mut self,
+        mut bytes: Vec<u8>,
+        mut header: Header,
+        rolling: Rolling,
+    ) -> Result<i64, AppendError> {
         self.check_state()?;
         match self.contents.check(&header)? {
             Sequence::Next => {}
@@ -141,15 +157,22 @@ impl Log {
     /// Where to read the batch with `offset` and those after it in the same file.
     pub(crate) fn span_from(&self, offset: i64) -> Span {
         match self.sealed.partition_point(|segment| segment.base_offset <= offset) {
-            after if after == self.sealed.len() && self.active.base_offset <= offset => self.active.from_offset(offset),
-            after => self.sealed.get(after.saturating_sub(1)).unwrap_or(&self.active).from_offset(offset),
+            after if after == self.sealed.len() && self.active.base_offset <= offset => {
+                self.active.from_offset(offset)
+            }
+            after => {
+                self.sealed.get(after.saturating_sub(1)).unwrap_or(&self.active).from_offset(offset)
+            }
         }
     }
 
     /// Where records at or after `timestamp` may be, oldest first.
     pub(crate) fn spans_from_time(&self, timestamp: i64) -> Vec<Span> {
         let segments = self.sealed.iter().chain([&self.active]);
-        segments.filter(|segment| timestamp <= segment.max_timestamp).map(|segment| segment.from_time(timestamp)).collect()
+        segments
+            .filter(|segment| timestamp <= segment.max_timestamp)
+            .map(|segment| segment.from_time(timestamp))
+            .collect()
     }
 
     /// The file that is written to, and the offset up to which a sync of it now makes everything durable.
@@ -168,7 +191,9 @@ impl Log {
     /// Moves the first readable offset, and removes files that have nothing from there on.
     pub(crate) fn advance_start(&mut self, offset: i64) {
         self.start = offset.clamp(self.start, self.next().max(self.start));
-        while !self.sealed.is_empty() && self.sealed.get(1).unwrap_or(&self.active).base_offset <= self.start {
+        while !self.sealed.is_empty()
+            && self.sealed.get(1).unwrap_or(&self.active).base_offset <= self.start
+        {
             let segment = self.sealed.remove(0);
             if let Err(error) = std::fs::remove_file(&segment.path) {
                 tracing::warn!(path = %segment.path.display(), %error, "an old segment stays");
@@ -179,14 +204,23 @@ impl Log {
 
     /// Removes sealed segments that the topic does not keep. Never one with records of an open transaction, so that a
     /// transaction is kept or removed as a whole.
-    pub(crate) fn retain(&mut self, retention: Retention, rolling: Rolling, now_ms: i64) -> io::Result<()> {
-        if 0 < self.active.bytes && self.active.created_ms.saturating_add(rolling.segment_ms) < now_ms {
+    pub(crate) fn retain(
+        &mut self,
+        retention: Retention,
+        rolling: Rolling,
+        now_ms: i64,
+    ) -> io::Result<()> {
+        if 0 < self.active.bytes
+            && self.active.created_ms.saturating_add(rolling.segment_ms) < now_ms
+        {
             self.roll(now_ms)?;
         }
         let kept_from = self.contents.first_open_offset().unwrap_or(self.next());
-        let mut total: u64 = self.sealed.iter().chain([&self.active]).map(|segment| segment.bytes).sum();
+        let mut total: u64 =
+            self.sealed.iter().chain([&self.active]).map(|segment| segment.bytes).sum();
         let mut start = self.start;
-        let ends = self.sealed.iter().skip(1).chain([&self.active]).map(|segment| segment.base_offset);
+        let ends =
+            self.sealed.iter().skip(1).chain([&self.active]).map(|segment| segment.base_offset);
         for (segment, end) in self.sealed.iter().zip(ends) {
             let is_old = retention.oldest_ms.is_some_and(|oldest| segment.max_timestamp < oldest);
             let is_excess = retention.bytes_max.is_some_and(|most| most < total);
@@ -209,7 +243,8 @@ fn segment_files(directory: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let is_segment = path.extension().is_some_and(|extension| extension == "log");
-        if let Some(base_offset) = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok())
+        if let Some(base_offset) =
+            path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok())
             && is_segment
         {
             files.push((base_offset, path));
@@ -226,7 +261,12 @@ mod tests {
 
     const SMALL: Rolling = Rolling { segment_bytes: 500, segment_ms: i64::MAX };
 
-    fn write(log: &mut Log, value: &str, producer: Option<(i64, i16, i32)>, transactional: bool) -> Result<i64, AppendError> {
+    fn write(
+        log: &mut Log,
+        value: &str,
+        producer: Option<(i64, i16, i32)>,
+        transactional: bool,
+    ) -> Result<i64, AppendError> {
         let bytes = batch_of(&[(1, value)], producer, transactional);
         let header = Header::parse(&bytes).unwrap();
         log.append(bytes, header, SMALL)
@@ -263,11 +303,17 @@ mod tests {
     fn only_an_enlisted_transaction_writes_and_its_marker_ends_that() {
         let directory = tempfile::tempdir().unwrap();
         let mut log = Log::open(directory.path(), 0, 0).unwrap();
-        assert!(matches!(write(&mut log, "x", Some((1, 0, 0)), true), Err(AppendError::NotEnlisted)));
+        assert!(matches!(
+            write(&mut log, "x", Some((1, 0, 0)), true),
+            Err(AppendError::NotEnlisted)
+        ));
         log.contents_mut().enlist(1, 0);
         write(&mut log, "x", Some((1, 0, 0)), true).unwrap();
         mark(&mut log, 1, 0, true);
-        assert!(matches!(write(&mut log, "x", Some((1, 0, 1)), true), Err(AppendError::NotEnlisted)));
+        assert!(matches!(
+            write(&mut log, "x", Some((1, 0, 1)), true),
+            Err(AppendError::NotEnlisted)
+        ));
         log.contents_mut().enlist(1, 1);
         assert!(matches!(
             write(&mut log, "x", Some((1, 0, 1)), true),

@@ -8,8 +8,8 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    BrokerId, DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest,
-    MetadataResponse, TopicName,
+    BrokerId, DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+    MetadataRequest, MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -24,16 +24,23 @@ pub(crate) fn text(text: impl Into<String>) -> StrBytes {
 }
 
 impl Broker {
-    pub(crate) async fn metadata(&self, request: &MetadataRequest, version: i16) -> MetadataResponse {
+    pub(crate) async fn metadata(
+        &self,
+        request: &MetadataRequest,
+        version: i16,
+    ) -> MetadataResponse {
         let asked = match &request.topics {
             None => None,
             // In version 0 an empty list asks for all.
             Some(topics) if version == 0 && topics.is_empty() => None,
             Some(topics) => Some(topics.iter().filter_map(|topic| topic.name.as_ref())),
         };
-        let may_create = self.settings.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
+        let may_create =
+            self.settings.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
         let topics = match asked {
-            None => self.topics.all().iter().map(|(name, topic)| describe(name, Ok(topic))).collect(),
+            None => {
+                self.topics.all().iter().map(|(name, topic)| describe(name, Ok(topic))).collect()
+            }
             Some(names) => names.map(|name| self.topic_metadata(name, may_create)).collect(),
         };
         // A client that is told of a topic may count on it.
@@ -64,13 +71,19 @@ impl Broker {
         describe(name, topic.as_deref().ok_or(ResponseError::UnknownTopicOrPartition))
     }
 
-    pub(crate) fn find_coordinator(&self, request: &FindCoordinatorRequest) -> FindCoordinatorResponse {
+    pub(crate) fn find_coordinator(
+        &self,
+        request: &FindCoordinatorRequest,
+    ) -> FindCoordinatorResponse {
         let response = FindCoordinatorResponse::default();
         match COORDINATOR_KINDS.contains(&request.key_type) {
-            true => {
-                response.with_node_id(NODE).with_host(self.host()).with_port(i32::from(self.address.port()))
-            }
-            false => response.with_error_code(ResponseError::InvalidRequest.code()).with_node_id(BrokerId(-1)),
+            true => response
+                .with_node_id(NODE)
+                .with_host(self.host())
+                .with_port(i32::from(self.address.port())),
+            false => response
+                .with_error_code(ResponseError::InvalidRequest.code())
+                .with_node_id(BrokerId(-1)),
         }
     }
 

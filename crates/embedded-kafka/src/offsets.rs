@@ -10,13 +10,21 @@ use crate::partition::Partition;
 use crate::sync::locked;
 use crate::topics::storage_error;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
-use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
-use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
-use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+use kafka_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponsePartition, OffsetFetchResponseTopic,
+};
 use kafka_protocol::messages::{
-    DeleteRecordsRequest, DeleteRecordsResponse, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
+    DeleteRecordsRequest, DeleteRecordsResponse, ListOffsetsRequest, ListOffsetsResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
@@ -39,23 +47,36 @@ impl Broker {
         let topics = request.topics.iter().map(|asked| {
             let topic = self.topics.get(&asked.name);
             let partitions = asked.partitions.iter().map(|asked| {
-                let partition = topic.as_ref().and_then(|topic| topic.partition(asked.partition_index));
+                let partition =
+                    topic.as_ref().and_then(|topic| topic.partition(asked.partition_index));
                 let found = match partition {
                     None => Err(ResponseError::UnknownTopicOrPartition),
-                    Some(partition) => find_offset(partition, asked.timestamp, request.isolation_level),
+                    Some(partition) => {
+                        find_offset(partition, asked.timestamp, request.isolation_level)
+                    }
                 };
-                let response = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+                let response = ListOffsetsPartitionResponse::default()
+                    .with_partition_index(asked.partition_index);
                 match found {
-                    Ok((offset, timestamp)) => response.with_offset(offset).with_timestamp(timestamp),
-                    Err(error) => response.with_error_code(error.code()).with_offset(-1).with_timestamp(-1),
+                    Ok((offset, timestamp)) => {
+                        response.with_offset(offset).with_timestamp(timestamp)
+                    }
+                    Err(error) => {
+                        response.with_error_code(error.code()).with_offset(-1).with_timestamp(-1)
+                    }
                 }
             });
-            ListOffsetsTopicResponse::default().with_name(asked.name.clone()).with_partitions(partitions.collect())
+            ListOffsetsTopicResponse::default()
+                .with_name(asked.name.clone())
+                .with_partitions(partitions.collect())
         });
         ListOffsetsResponse::default().with_topics(topics.collect())
     }
 
-    pub(crate) async fn delete_records(&self, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
+    pub(crate) async fn delete_records(
+        &self,
+        request: &DeleteRecordsRequest,
+    ) -> DeleteRecordsResponse {
         let topics = request.topics.iter().map(|asked| {
             let partitions = asked.partitions.iter().map(|asked_partition| {
                 let number = asked_partition.partition_index;
@@ -66,7 +87,9 @@ impl Broker {
                     Err(error) => result.with_error_code(error.code()).with_low_watermark(-1),
                 }
             });
-            DeleteRecordsTopicResult::default().with_name(asked.name.clone()).with_partitions(partitions.collect())
+            DeleteRecordsTopicResult::default()
+                .with_name(asked.name.clone())
+                .with_partitions(partitions.collect())
         });
         let response = DeleteRecordsResponse::default().with_topics(topics.collect());
         if let Err(error) = self.journal.settle_all().await {
@@ -84,16 +107,26 @@ impl Broker {
             return Err(ResponseError::OffsetOutOfRange);
         }
         if bounds.start < offset {
-            self.journal.record(Entry::LogStart { place, offset }).map_err(|error| storage_error(&error))?;
+            self.journal
+                .record(Entry::LogStart { place, offset })
+                .map_err(|error| storage_error(&error))?;
             partition.log().advance_start(offset);
         }
         Ok(partition.bounds().start)
     }
 
-    pub(crate) async fn offset_commit(&self, request: &OffsetCommitRequest) -> OffsetCommitResponse {
-        let refusal = |topic: &str, partition, metadata: Option<&str>| match self.topics.partition(topic, partition) {
+    pub(crate) async fn offset_commit(
+        &self,
+        request: &OffsetCommitRequest,
+    ) -> OffsetCommitResponse {
+        let refusal = |topic: &str, partition, metadata: Option<&str>| match self
+            .topics
+            .partition(topic, partition)
+        {
             None => Some(ResponseError::UnknownTopicOrPartition),
-            Some(_) if METADATA_BYTES_MAX < metadata.map_or(0, str::len) => Some(ResponseError::OffsetMetadataTooLarge),
+            Some(_) if METADATA_BYTES_MAX < metadata.map_or(0, str::len) => {
+                Some(ResponseError::OffsetMetadataTooLarge)
+            }
             Some(_) => None,
         };
         let mut offsets = Vec::new();
@@ -101,29 +134,42 @@ impl Broker {
             for asked in &topic.partitions {
                 let metadata = asked.committed_metadata.as_deref();
                 if refusal(&topic.name, asked.partition_index, metadata).is_none() {
-                    let place = Place { topic: topic.name.to_string(), partition: asked.partition_index };
+                    let place =
+                        Place { topic: topic.name.to_string(), partition: asked.partition_index };
                     offsets.push((place, committed(asked.committed_offset, metadata)));
                 }
             }
         }
         let outcome = match self.commit(request, offsets) {
-            Ok(position) => self.journal.settle(position).await.map_err(|error| storage_error(&error)),
+            Ok(position) => {
+                self.journal.settle(position).await.map_err(|error| storage_error(&error))
+            }
             Err(error) => Err(error),
         };
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|asked| {
-                let refused = refusal(&topic.name, asked.partition_index, asked.committed_metadata.as_deref());
+                let refused = refusal(
+                    &topic.name,
+                    asked.partition_index,
+                    asked.committed_metadata.as_deref(),
+                );
                 let error = outcome.err().or(refused);
                 OffsetCommitResponsePartition::default()
                     .with_partition_index(asked.partition_index)
                     .with_error_code(error.map_or(0, |error| error.code()))
             });
-            OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+            OffsetCommitResponseTopic::default()
+                .with_name(topic.name.clone())
+                .with_partitions(partitions.collect())
         });
         OffsetCommitResponse::default().with_topics(topics.collect())
     }
 
-    fn commit(&self, request: &OffsetCommitRequest, offsets: Vec<(Place, Committed)>) -> Result<i64, ResponseError> {
+    fn commit(
+        &self,
+        request: &OffsetCommitRequest,
+        offsets: Vec<(Place, Committed)>,
+    ) -> Result<i64, ResponseError> {
         let mut groups = locked(&self.groups);
         let (member_id, generation) = (&request.member_id, request.generation_id_or_member_epoch);
         let instance = request.group_instance_id.as_ref();
@@ -138,7 +184,10 @@ impl Broker {
         self.journal.read(|ledger| {
             let known = ledger.offsets.get(group);
             let asked: Vec<(TopicName, Vec<i32>)> = match &request.topics {
-                Some(topics) => topics.iter().map(|asked| (asked.name.clone(), asked.partition_indexes.clone())).collect(),
+                Some(topics) => topics
+                    .iter()
+                    .map(|asked| (asked.name.clone(), asked.partition_indexes.clone()))
+                    .collect(),
                 None => {
                     let mut all: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
                     for place in known.iter().flat_map(|offsets| offsets.keys()) {
@@ -153,7 +202,8 @@ impl Broker {
                     let place = Place { topic: name.to_string(), partition: number };
                     // A position that an open transaction is about to move is not for the next owner yet (KIP-447).
                     match request.require_stable && ledger.is_unstable(group, &place) {
-                        true => position(number, None).with_error_code(ResponseError::UnstableOffsetCommit.code()),
+                        true => position(number, None)
+                            .with_error_code(ResponseError::UnstableOffsetCommit.code()),
                         false => position(number, known.and_then(|offsets| offsets.get(&place))),
                     }
                 });
@@ -191,7 +241,11 @@ fn position(number: i32, committed: Option<&Committed>) -> OffsetFetchResponsePa
         .with_metadata(Some(StrBytes::from_string(metadata)))
 }
 
-fn find_offset(partition: &Partition, timestamp: i64, isolation: i8) -> Result<(i64, i64), ResponseError> {
+fn find_offset(
+    partition: &Partition,
+    timestamp: i64,
+    isolation: i8,
+) -> Result<(i64, i64), ResponseError> {
     let bounds = partition.bounds();
     let end = if isolation == READ_COMMITTED { bounds.stable } else { bounds.end };
     match timestamp {
@@ -202,7 +256,8 @@ fn find_offset(partition: &Partition, timestamp: i64, isolation: i8) -> Result<(
     let spans = partition.log().spans_from_time(timestamp);
     for span in spans {
         let found = span.find(|header, bytes| {
-            let is_candidate = timestamp <= header.max_timestamp && bounds.start <= header.last_offset();
+            let is_candidate =
+                timestamp <= header.max_timestamp && bounds.start <= header.last_offset();
             is_candidate.then(|| batch::first_at_or_after(bytes, header, timestamp))
         });
         if let Some((offset, time)) = found.map_err(|error| storage_error(&error))? {

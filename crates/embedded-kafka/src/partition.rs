@@ -51,7 +51,12 @@ impl Partition {
     }
 
     /// Writes a batch. It is visible at once or after [`Partition::settle`], as the fsync mode says.
-    pub(crate) fn append(&self, bytes: Vec<u8>, header: Header, rolling: Rolling) -> Result<i64, AppendError> {
+    pub(crate) fn append(
+        &self,
+        bytes: Vec<u8>,
+        header: Header,
+        rolling: Rolling,
+    ) -> Result<i64, AppendError> {
         let mut log = self.log();
         let offset = log.append(bytes, header, rolling)?;
         let next = log.next();
@@ -154,4 +159,46 @@ pub(crate) async fn settle_all(partitions: Vec<Arc<Partition>>) -> Vec<Result<()
         }
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::batch_of;
+    use std::time::Duration;
+
+    fn written(fsync: Fsync) -> (tempfile::TempDir, Partition) {
+        let directory = tempfile::tempdir().unwrap();
+        let partition = Partition::new(Log::open(directory.path(), 0, 0).unwrap(), fsync);
+        let bytes = batch_of(&[(1, "a")], None, false);
+        let header = Header::parse(&bytes).unwrap();
+        partition
+            .append(bytes, header, Rolling { segment_bytes: 1 << 20, segment_ms: i64::MAX })
+            .unwrap();
+        (directory, partition)
+    }
+
+    #[tokio::test]
+    async fn readers_see_a_record_when_it_is_as_durable_as_promised() {
+        let (_directory, partition) = written(Fsync::Always);
+        assert_eq!((partition.bounds().end, partition.bounds().written), (0, 1));
+        partition.settle().await.unwrap();
+        assert_eq!(partition.bounds().end, 1);
+        for fsync in [Fsync::Never, Fsync::Interval(Duration::from_secs(1))] {
+            let (_directory, partition) = written(fsync);
+            assert_eq!((partition.bounds().end, partition.is_behind()), (1, true));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bell_rings_when_more_can_be_seen() {
+        let (_directory, partition) = written(Fsync::Always);
+        let partition = Arc::new(partition);
+        let bell = Arc::new(Notify::new());
+        let watch = partition.watch(&bell);
+        partition.settle().await.unwrap();
+        bell.notified().await;
+        drop(watch);
+        assert!(locked(&partition.waiting).is_empty());
+    }
 }

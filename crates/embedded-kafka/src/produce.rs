@@ -78,7 +78,12 @@ fn check(records: &[u8], bytes_max: usize) -> Result<Header, ResponseError> {
     let names_producer = 0 <= header.producer_id;
     let is_numbered = !names_producer || (0 <= header.producer_epoch && 0 <= header.first_sequence);
     let is_owned = names_producer || !header.is_transactional();
-    match header.bytes == records.len() && is_dense && is_numbered && is_owned && !header.is_control() {
+    match header.bytes == records.len()
+        && is_dense
+        && is_numbered
+        && is_owned
+        && !header.is_control()
+    {
         true => Ok(header),
         false => Err(ResponseError::InvalidRecord),
     }
@@ -88,7 +93,8 @@ impl Produced {
     /// Waits for the disk as the settings promise, and says where the batches are.
     pub(crate) async fn acknowledge(self) -> ProduceResponse {
         let written = self.topics.iter().flat_map(|(_, partitions)| partitions);
-        let partitions = written.filter_map(|(_, written)| Some(Arc::clone(&written.as_ref().ok()?.partition)));
+        let partitions =
+            written.filter_map(|(_, written)| Some(Arc::clone(&written.as_ref().ok()?.partition)));
         let mut settled = settle_all(partitions.collect()).await.into_iter();
         let topics = self.topics.into_iter().map(|(name, partitions)| {
             let responses = partitions.into_iter().map(|(number, written)| {
@@ -98,7 +104,9 @@ impl Produced {
                 });
                 response(number, settled)
             });
-            TopicProduceResponse::default().with_name(name).with_partition_responses(responses.collect())
+            TopicProduceResponse::default()
+                .with_name(name)
+                .with_partition_responses(responses.collect())
         });
         ProduceResponse::default().with_responses(topics.collect())
     }
@@ -126,20 +134,23 @@ mod tests {
 
     #[test]
     fn only_one_sound_batch_of_format_two_is_taken() {
-        let check = |bytes: &[u8], expected| assert_eq!(super::check(bytes, 1_000).err(), expected);
+        let expect = |bytes: &[u8], expected| assert_eq!(check(bytes, 1_000).err(), expected);
         let good = batch_of(&[(1, "a"), (2, "b")], None, false);
-        check(&good, None);
-        check(&[], Some(ResponseError::CorruptMessage));
-        check(&[good.clone(), good.clone()].concat(), Some(ResponseError::InvalidRecord));
-        check(&batch::marker(1, 0, true), Some(ResponseError::InvalidRecord));
-        check(&batch_of(&[(1, "a")], None, true), Some(ResponseError::InvalidRecord));
-        check(&batch_of(&[(1, &"long".repeat(300))], None, false), Some(ResponseError::MessageTooLarge));
+        expect(&good, None);
+        expect(&[], Some(ResponseError::CorruptMessage));
+        expect(&[good.clone(), good.clone()].concat(), Some(ResponseError::InvalidRecord));
+        expect(&batch::marker(1, 0, true), Some(ResponseError::InvalidRecord));
+        expect(&batch_of(&[(1, "a")], None, true), Some(ResponseError::InvalidRecord));
+        expect(
+            &batch_of(&[(1, &"long".repeat(300))], None, false),
+            Some(ResponseError::MessageTooLarge),
+        );
         let with = |at: usize, byte: u8| {
             let mut bytes = good.clone();
             *bytes.get_mut(at).unwrap() = byte;
             bytes
         };
-        check(&with(16, 1), Some(ResponseError::UnsupportedForMessageFormat));
-        check(&with(70, 0xff), Some(ResponseError::CorruptMessage));
+        expect(&with(16, 1), Some(ResponseError::UnsupportedForMessageFormat));
+        expect(&with(70, 0xff), Some(ResponseError::CorruptMessage));
     }
 }

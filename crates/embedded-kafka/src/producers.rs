@@ -60,29 +60,43 @@ impl Producers {
             return Err(SequenceError::StaleEpoch);
         }
         if known.epoch < header.producer_epoch {
-            return if header.first_sequence == 0 { Ok(Sequence::Next) } else { Err(SequenceError::Gap) };
+            return if header.first_sequence == 0 {
+                Ok(Sequence::Next)
+            } else {
+                Err(SequenceError::Gap)
+            };
         }
         let again = known.recent.iter().find(|recent| {
-            recent.first_sequence == header.first_sequence && recent.last_sequence == header.last_sequence()
+            recent.first_sequence == header.first_sequence
+                && recent.last_sequence == header.last_sequence()
         });
         match (again, &known.next_sequence) {
             (Some(recent), _) => Ok(Sequence::Duplicate(recent.base_offset)),
             (None, NextSequence::Any) => Ok(Sequence::Next),
-            (None, NextSequence::Exactly(next)) if *next == header.first_sequence => Ok(Sequence::Next),
+            (None, NextSequence::Exactly(next)) if *next == header.first_sequence => {
+                Ok(Sequence::Next)
+            }
             (None, NextSequence::Exactly(_)) => Err(SequenceError::Gap),
         }
     }
 
     /// Remembers a batch that was written at `base_offset`.
     pub(crate) fn wrote(&mut self, header: &Header, base_offset: i64) {
-        let producer = self.by_id.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
+        let producer = self
+            .by_id
+            .entry(header.producer_id)
+            .or_insert_with(|| Producer::new(header.producer_epoch));
         if header.producer_epoch != producer.epoch {
             *producer = Producer::new(header.producer_epoch);
         }
         let last_sequence = header.last_sequence();
         producer.next_sequence = NextSequence::Exactly(last_sequence.wrapping_add(1) & i32::MAX);
         producer.silent_sweeps = 0;
-        producer.recent.push_back(Recent { first_sequence: header.first_sequence, last_sequence, base_offset });
+        producer.recent.push_back(Recent {
+            first_sequence: header.first_sequence,
+            last_sequence,
+            base_offset,
+        });
         if RECENT_BATCHES < producer.recent.len() {
             producer.recent.pop_front();
         }
@@ -92,7 +106,10 @@ impl Producers {
     pub(crate) fn marked(&mut self, header: &Header) {
         match self.by_id.get_mut(&header.producer_id) {
             Some(producer) if producer.epoch < header.producer_epoch => {
-                *producer = Producer { next_sequence: NextSequence::Exactly(0), ..Producer::new(header.producer_epoch) };
+                *producer = Producer {
+                    next_sequence: NextSequence::Exactly(0),
+                    ..Producer::new(header.producer_epoch)
+                };
             }
             Some(_) => {}
             None => {
@@ -116,7 +133,12 @@ impl Producers {
 
 impl Producer {
     fn new(epoch: i16) -> Producer {
-        Producer { epoch, next_sequence: NextSequence::Any, recent: VecDeque::new(), silent_sweeps: 0 }
+        Producer {
+            epoch,
+            next_sequence: NextSequence::Any,
+            recent: VecDeque::new(),
+            silent_sweeps: 0,
+        }
     }
 }
 
@@ -140,7 +162,9 @@ mod tests {
     #[test]
     fn the_next_batch_is_written_and_a_repeated_one_is_not() {
         let known = producers(&[(0, 0, 2), (0, 2, 3)]);
-        let check = |sequence, count, expected| assert_eq!(known.check(&header(0, sequence, count)), expected);
+        let check = |sequence, count, expected| {
+            assert_eq!(known.check(&header(0, sequence, count)), expected)
+        };
         check(5, 1, Ok(Sequence::Next));
         check(2, 3, Ok(Sequence::Duplicate(100)));
         check(0, 2, Ok(Sequence::Duplicate(0)));

@@ -63,7 +63,15 @@ impl Segment {
 
     fn over(path: PathBuf, file: File, base_offset: i64, created_ms: i64) -> Segment {
         let file = Arc::new(file);
-        Segment { base_offset, path, file, bytes: 0, created_ms, max_timestamp: -1, index: Vec::new() }
+        Segment {
+            base_offset,
+            path,
+            file,
+            bytes: 0,
+            created_ms,
+            max_timestamp: -1,
+            index: Vec::new(),
+        }
     }
 
     /// Reads a file from an earlier run, showing each batch to `visit`.
@@ -76,12 +84,14 @@ impl Segment {
         is_last: bool,
         mut visit: impl FnMut(&Header, &[u8]),
     ) -> Result<Segment, RecoverError> {
-        let file = OpenOptions::new().read(true).append(true).open(&path).map_err(RecoverError::Io)?;
+        let file =
+            OpenOptions::new().read(true).append(true).open(&path).map_err(RecoverError::Io)?;
         let stored = std::fs::read(&path).map_err(RecoverError::Io)?;
-        let created_ms = file.metadata().ok().and_then(|metadata| metadata.modified().ok()).map_or(0, |time| {
-            let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        });
+        let created_ms =
+            file.metadata().ok().and_then(|metadata| metadata.modified().ok()).map_or(0, |time| {
+                let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            });
         let mut segment = Segment::over(path, file, base_offset, created_ms);
         let mut rest = stored.as_slice();
         let mut next_offset = base_offset;
@@ -143,7 +153,8 @@ impl Segment {
     }
 
     fn from_mark(&self, after: usize) -> Span {
-        let position = after.checked_sub(1).and_then(|at| self.index.get(at)).map_or(0, |mark| mark.position);
+        let position =
+            after.checked_sub(1).and_then(|at| self.index.get(at)).map_or(0, |mark| mark.position);
         Span { file: Arc::clone(&self.file), position, bytes: self.bytes - position }
     }
 }
@@ -193,7 +204,10 @@ impl Span {
     }
 
     /// Shows each batch to `visit` until it answers.
-    pub(crate) fn find<T>(&self, mut visit: impl FnMut(&Header, &[u8]) -> Option<T>) -> io::Result<Option<T>> {
+    pub(crate) fn find<T>(
+        &self,
+        mut visit: impl FnMut(&Header, &[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
         let stored = self.chunk(usize::MAX)?;
         let mut rest = stored.as_slice();
         while let Ok(header) = Header::parse(rest) {
@@ -229,7 +243,11 @@ mod tests {
         let mut segment = Segment::create(directory, 0, 0).unwrap();
         for at in 0..batches {
             let offset = i64::try_from(at).unwrap() * 2;
-            let mut bytes = batch_of(&[(offset * 10, "a text of some length"), (offset * 10 + 5, "b")], None, false);
+            let mut bytes = batch_of(
+                &[(offset * 10, "a text of some length"), (offset * 10 + 5, "b")],
+                None,
+                false,
+            );
             batch::place(&mut bytes, offset);
             segment.append(&bytes, &Header::parse(&bytes).unwrap()).unwrap();
         }
@@ -252,7 +270,11 @@ mod tests {
         let segment = segment_of(directory.path(), 500);
         let check = |from, until, expected: &[i64]| {
             let wanted = Wanted { from, until, bytes_max: 1 << 20, at_least_one: true };
-            assert_eq!(offsets(&segment.from_offset(from).read(wanted).unwrap()), expected, "{from}..{until}");
+            assert_eq!(
+                offsets(&segment.from_offset(from).read(wanted).unwrap()),
+                expected,
+                "{from}..{until}"
+            );
         };
         check(0, 4, &[0, 2]);
         check(701, 704, &[700, 702]);
@@ -288,7 +310,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let segment = segment_of(directory.path(), 500);
         for time in [0, 3, 1_000, 7_777] {
-            let first = segment.from_time(time).find(|header, _| (time <= header.max_timestamp).then_some(header.base_offset));
+            let first = segment
+                .from_time(time)
+                .find(|header, _| (time <= header.max_timestamp).then_some(header.base_offset));
             assert_eq!(first.unwrap(), Some((time + 14) / 20 * 2), "{time}");
         }
     }

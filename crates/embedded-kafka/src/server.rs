@@ -63,8 +63,10 @@ async fn converse(broker: Arc<Broker>, stream: TcpStream, peer: SocketAddr) {
     }
     let (read, write) = stream.into_split();
     let (replies, queue) = mpsc::channel(PIPELINE);
-    let requests = Requests { read, buffered: BytesMut::new(), bytes_max: broker.settings.request_bytes_max };
-    let ended = tokio::try_join!(read_requests(&broker, requests, replies), write_replies(queue, write));
+    let requests =
+        Requests { read, buffered: BytesMut::new(), bytes_max: broker.settings.request_bytes_max };
+    let ended =
+        tokio::try_join!(read_requests(&broker, requests, replies), write_replies(queue, write));
     match ended {
         Ok(((), ())) => tracing::debug!(%peer, "connection closed"),
         Err(Broken::Io(error)) => tracing::debug!(%peer, %error, "connection lost"),
@@ -94,7 +96,10 @@ async fn read_requests(
     }
 }
 
-async fn write_replies(mut queue: mpsc::Receiver<Reply>, mut write: OwnedWriteHalf) -> Result<(), Broken> {
+async fn write_replies(
+    mut queue: mpsc::Receiver<Reply>,
+    mut write: OwnedWriteHalf,
+) -> Result<(), Broken> {
     while let Some(reply) = queue.recv().await {
         let bytes = match reply {
             Reply::Now(bytes) => bytes,

@@ -127,7 +127,11 @@ fn unsigned(bytes: &[u8]) -> Option<(usize, &[u8])> {
 mod tests {
     use super::*;
 
-    const FIELDS: &[Field] = &[Field::Text, Field::Each(&[Field::Fixed(4), Field::Numbers(8)]), Field::From(2, &Field::Blob)];
+    const FIELDS: &[Field] = &[
+        Field::Text,
+        Field::Each(&[Field::Fixed(4), Field::Numbers(8)]),
+        Field::From(2, &Field::Blob),
+    ];
 
     #[test]
     fn a_claim_is_believed_only_as_far_as_there_are_bytes() {

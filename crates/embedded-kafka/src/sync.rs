@@ -28,7 +28,11 @@ impl GroupCommit {
 
     /// Waits until all before `position` is durable. Whoever finds no sync under way does one for everything written by
     /// then (`written` says what that is); those who came meanwhile find themselves covered, or one of them leads next.
-    pub(crate) async fn settle(&self, position: i64, written: impl FnOnce() -> (Arc<File>, i64)) -> io::Result<()> {
+    pub(crate) async fn settle(
+        &self,
+        position: i64,
+        written: impl FnOnce() -> (Arc<File>, i64),
+    ) -> io::Result<()> {
         if position <= self.durable() {
             return Ok(());
         }
@@ -65,8 +69,11 @@ mod tests {
             syncs.fetch_add(1, Ordering::Relaxed);
             (Arc::clone(&file), 4)
         };
-        let (a, b, c) =
-            tokio::join!(commit.settle(1, written), commit.settle(4, written), commit.settle(2, written));
+        let (a, b, c) = tokio::join!(
+            commit.settle(1, written),
+            commit.settle(4, written),
+            commit.settle(2, written)
+        );
         assert!(a.is_ok() && b.is_ok() && c.is_ok());
         assert_eq!((syncs.load(Ordering::Relaxed), commit.durable()), (1, 4));
     }

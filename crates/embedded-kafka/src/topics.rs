@@ -1,5 +1,6 @@
 //! The topics that are open, and their directories.
 
+use crate::StartError;
 use crate::clock;
 use crate::config::Config;
 use crate::journal::Journal;
@@ -8,7 +9,6 @@ use crate::log::Log;
 use crate::partition::Partition;
 use crate::segment::RecoverError;
 use crate::settings::Settings;
-use crate::StartError;
 use kafka_protocol::ResponseError;
 use std::collections::BTreeMap;
 use std::io;
@@ -52,7 +52,8 @@ impl Topics {
     /// Opens what the journal says there is, and removes what it does not know: leftovers of deleted topics.
     pub(crate) fn open(settings: Arc<Settings>, journal: &Journal) -> Result<Topics, StartError> {
         let topics = Topics { settings, by_name: RwLock::default() };
-        let (known, starts) = journal.read(|ledger| (ledger.topics.clone(), ledger.log_starts.clone()));
+        let (known, starts) =
+            journal.read(|ledger| (ledger.topics.clone(), ledger.log_starts.clone()));
         topics.remove_leftovers(&known);
         for (name, topic) in known {
             let mut partitions = Vec::new();
@@ -60,10 +61,17 @@ impl Topics {
                 let directory = topics.directory(&name, topic.id).join(number.to_string());
                 let place = Place { topic: name.clone(), partition: number };
                 let start = starts.get(&place).copied().unwrap_or(0);
-                let log = Log::open(&directory, start, clock::now_ms()).map_err(|(path, error)| match error {
-                    RecoverError::Io(source) => StartError::Io { context: "reading", path, source },
-                    RecoverError::Damaged(position) => StartError::Damaged { path, position },
-                })?;
+                let log =
+                    Log::open(&directory, start, clock::now_ms()).map_err(|(path, error)| {
+                        match error {
+                            RecoverError::Io(source) => {
+                                StartError::Io { context: "reading", path, source }
+                            }
+                            RecoverError::Damaged(position) => {
+                                StartError::Damaged { path, position }
+                            }
+                        }
+                    })?;
                 partitions.push(Arc::new(Partition::new(log, topics.settings.fsync)));
             }
             topics.put(name, topic, partitions);
@@ -77,17 +85,27 @@ impl Topics {
     }
 
     fn remove_leftovers(&self, known: &BTreeMap<String, ledger::Topic>) {
-        let keep: Vec<PathBuf> = known.iter().map(|(name, topic)| self.directory(name, topic.id)).collect();
+        let keep: Vec<PathBuf> =
+            known.iter().map(|(name, topic)| self.directory(name, topic.id)).collect();
         let Ok(entries) = std::fs::read_dir(self.settings.data_dir.join(FOLDER)) else { return };
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !keep.contains(path)) {
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| !keep.contains(path))
+        {
             remove(&path);
         }
     }
 
-    fn put(&self, name: String, topic: ledger::Topic, partitions: Vec<Arc<Partition>>) -> Arc<Topic> {
+    fn put(
+        &self,
+        name: String,
+        topic: ledger::Topic,
+        partitions: Vec<Arc<Partition>>,
+    ) -> Arc<Topic> {
         let config = Config::read(&topic.configs, &self.settings);
         let topic = Arc::new(Topic { id: topic.id, configs: topic.configs, config, partitions });
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&topic));
+        self.by_name
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, Arc::clone(&topic));
         topic
     }
 
@@ -108,12 +126,15 @@ impl Topics {
     /// Whether a topic could be made.
     pub(crate) fn check_new(&self, name: &str, partitions: i32) -> Result<(), ResponseError> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let is_good = !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_allowed);
+        let is_good =
+            !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_allowed);
         if !is_good || name == "." || name == ".." {
             return Err(ResponseError::InvalidTopicException);
         }
         match partitions {
-            1..=PARTITIONS_MAX if self.get(name).is_some() => Err(ResponseError::TopicAlreadyExists),
+            1..=PARTITIONS_MAX if self.get(name).is_some() => {
+                Err(ResponseError::TopicAlreadyExists)
+            }
             1..=PARTITIONS_MAX => Ok(()),
             _ => Err(ResponseError::InvalidPartitions),
         }
@@ -129,7 +150,9 @@ impl Topics {
     ) -> Result<i64, ResponseError> {
         self.check_new(name, partitions)?;
         let topic = ledger::Topic { id: Uuid::new_v4(), partitions, configs };
-        let opened = self.make_partitions(name, topic.id, 0..partitions).map_err(|error| storage_error(&error))?;
+        let opened = self
+            .make_partitions(name, topic.id, 0..partitions)
+            .map_err(|error| storage_error(&error))?;
         let (position, ()) = journal.decide(|ledger| match ledger.topics.contains_key(name) {
             true => Err(Refusal(ResponseError::TopicAlreadyExists)),
             false => Ok((vec![Entry::Topic { name: name.to_owned(), topic: topic.clone() }], ())),
@@ -139,33 +162,55 @@ impl Topics {
         Ok(position)
     }
 
-    fn make_partitions(&self, name: &str, id: Uuid, numbers: std::ops::Range<i32>) -> io::Result<Vec<Arc<Partition>>> {
+    fn make_partitions(
+        &self,
+        name: &str,
+        id: Uuid,
+        numbers: std::ops::Range<i32>,
+    ) -> io::Result<Vec<Arc<Partition>>> {
         let directory = self.directory(name, id);
         let mut partitions = Vec::new();
         for number in numbers {
-            let log = Log::open(&directory.join(number.to_string()), 0, clock::now_ms()).map_err(|(_, error)| match error {
-                RecoverError::Io(error) => error,
-                RecoverError::Damaged(_) => io::Error::other("a new partition has an old file"),
-            })?;
+            let log = Log::open(&directory.join(number.to_string()), 0, clock::now_ms()).map_err(
+                |(_, error)| match error {
+                    RecoverError::Io(error) => error,
+                    RecoverError::Damaged(_) => io::Error::other("a new partition has an old file"),
+                },
+            )?;
             partitions.push(Arc::new(Partition::new(log, self.settings.fsync)));
         }
         // The names of the directories must be as durable as what will be in them.
-        for parent in [Some(directory.as_path()), directory.parent(), Some(&self.settings.data_dir)].into_iter().flatten() {
+        for parent in [Some(directory.as_path()), directory.parent(), Some(&self.settings.data_dir)]
+            .into_iter()
+            .flatten()
+        {
             std::fs::File::open(parent)?.sync_all()?;
         }
         Ok(partitions)
     }
 
     /// Gives a topic more partitions.
-    pub(crate) fn grow(&self, journal: &Journal, name: &str, count: i32) -> Result<i64, ResponseError> {
+    pub(crate) fn grow(
+        &self,
+        journal: &Journal,
+        name: &str,
+        count: i32,
+    ) -> Result<i64, ResponseError> {
         let topic = self.get(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
         let before = topic.partition_count();
         if count <= before || PARTITIONS_MAX < count {
             return Err(ResponseError::InvalidPartitions);
         }
-        let more = self.make_partitions(name, topic.id, before..count).map_err(|error| storage_error(&error))?;
+        let more = self
+            .make_partitions(name, topic.id, before..count)
+            .map_err(|error| storage_error(&error))?;
         let partitions = topic.partitions.iter().cloned().chain(more).collect();
-        self.change(journal, name, ledger::Topic { id: topic.id, partitions: count, configs: topic.configs.clone() }, partitions)
+        self.change(
+            journal,
+            name,
+            ledger::Topic { id: topic.id, partitions: count, configs: topic.configs.clone() },
+            partitions,
+        )
     }
 
     /// Gives a topic other settings.
@@ -177,7 +222,12 @@ impl Topics {
     ) -> Result<i64, ResponseError> {
         let topic = self.get(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
         let partitions = topic.partitions.clone();
-        self.change(journal, name, ledger::Topic { id: topic.id, partitions: topic.partition_count(), configs }, partitions)
+        self.change(
+            journal,
+            name,
+            ledger::Topic { id: topic.id, partitions: topic.partition_count(), configs },
+            partitions,
+        )
     }
 
     fn change(
@@ -199,8 +249,9 @@ impl Topics {
 
     /// Removes a topic with all that is known of it.
     pub(crate) fn delete(&self, journal: &Journal, name: &str) -> Result<i64, ResponseError> {
-        let position =
-            journal.record(Entry::TopicDeleted { name: name.to_owned() }).map_err(|error| storage_error(&error))?;
+        let position = journal
+            .record(Entry::TopicDeleted { name: name.to_owned() })
+            .map_err(|error| storage_error(&error))?;
         let removed = self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         let topic = removed.ok_or(ResponseError::UnknownTopicOrPartition)?;
         for partition in &topic.partitions {

@@ -4,6 +4,9 @@
 //! Between the two a crash may come. The decision is kept until the next one of the same transactional id, and that one
 //! waits until these markers are on disk; so at start every missing marker can be written again from the last decision.
 
+#[cfg(test)]
+mod tests;
+
 use crate::batch::{self, Header};
 use crate::broker::Broker;
 use crate::clock;
@@ -59,9 +62,14 @@ impl Drop for Turn {
 
 impl Broker {
     /// Takes the turn of a transactional id, or says that another request has it.
-    pub(crate) fn take_turn(self: &Arc<Self>, transactional_id: &str) -> Result<Turn, ResponseError> {
+    pub(crate) fn take_turn(
+        self: &Arc<Self>,
+        transactional_id: &str,
+    ) -> Result<Turn, ResponseError> {
         match locked(&self.coordinator.busy).insert(transactional_id.to_owned()) {
-            true => Ok(Turn { broker: Arc::clone(self), transactional_id: transactional_id.to_owned() }),
+            true => {
+                Ok(Turn { broker: Arc::clone(self), transactional_id: transactional_id.to_owned() })
+            }
             false => Err(ResponseError::ConcurrentTransactions),
         }
     }
@@ -78,9 +86,14 @@ impl Broker {
             return;
         }
         let overdue = self.journal.read(|ledger| {
-            let timeout = |id: &str| ledger.transactions.get(id).map_or(0, |known| known.producer.timeout_ms);
+            let timeout =
+                |id: &str| ledger.transactions.get(id).map_or(0, |known| known.producer.timeout_ms);
             let limit = |id: &str| Duration::from_millis(u64::try_from(timeout(id)).unwrap_or(0));
-            since.into_iter().filter(|(id, began)| limit(id) < now - *began).map(|(id, _)| id).collect::<Vec<_>>()
+            since
+                .into_iter()
+                .filter(|(id, began)| limit(id) < now - *began)
+                .map(|(id, _)| id)
+                .collect::<Vec<_>>()
         });
         for id in overdue {
             let Ok(turn) = self.take_turn(&id) else { continue };
@@ -95,19 +108,30 @@ impl Broker {
 
     /// Writes the markers that a crash cut off, and takes up what was open.
     pub(crate) fn recover_transactions(&self) -> io::Result<()> {
-        let (known, next_id) = self.journal.read(|ledger| (ledger.transactions.clone(), ledger.next_producer_id));
+        let (known, next_id) =
+            self.journal.read(|ledger| (ledger.transactions.clone(), ledger.next_producer_id));
         *locked(&self.coordinator.producer_ids) = next_id..next_id;
         for (transactional_id, transactions) in &known {
             if let Some(decision) = &transactions.decision {
-                let count = self.write_markers(decision, |open, end| open.is_some_and(|open| open.first_offset < end))?;
+                let count = self.write_markers(decision, |open, end| {
+                    open.is_some_and(|open| open.first_offset < end)
+                })?;
                 if 0 < count {
-                    tracing::warn!(transactional_id, count, commit = decision.commit, "missing markers written");
+                    tracing::warn!(
+                        transactional_id,
+                        count,
+                        commit = decision.commit,
+                        "missing markers written"
+                    );
                 }
             }
             if let Some(ongoing) = &transactions.ongoing {
                 self.begin_clock(transactional_id, Instant::now());
                 for partition in ongoing.places.iter().filter_map(|place| self.partition(place)) {
-                    partition.log().contents_mut().enlist(transactions.producer.id, transactions.producer.epoch);
+                    partition
+                        .log()
+                        .contents_mut()
+                        .enlist(transactions.producer.id, transactions.producer.epoch);
                 }
             }
         }
@@ -126,9 +150,12 @@ impl Broker {
     fn adopt(&self, place: Place, partition: &Partition, open: Open) -> io::Result<()> {
         let owner = self.journal.read(|ledger| {
             let mut all = ledger.transactions.iter();
-            let found = all.find(|(_, known)| known.producer.id == open.producer_id && known.producer.epoch == open.epoch);
+            let found = all.find(|(_, known)| {
+                known.producer.id == open.producer_id && known.producer.epoch == open.epoch
+            });
             found.map(|(id, known)| {
-                let is_listed = known.ongoing.as_ref().is_some_and(|ongoing| ongoing.places.contains(&place));
+                let is_listed =
+                    known.ongoing.as_ref().is_some_and(|ongoing| ongoing.places.contains(&place));
                 (id.clone(), is_listed)
             })
         });
@@ -140,7 +167,11 @@ impl Broker {
                 self.journal.record(Entry::Enlisted { transactional_id, places: vec![place] })?;
             }
             None => {
-                tracing::warn!(?place, producer_id = open.producer_id, "a transaction that nobody owns is aborted");
+                tracing::warn!(
+                    ?place,
+                    producer_id = open.producer_id,
+                    "a transaction that nobody owns is aborted"
+                );
                 append_marker(partition, open.producer_id, open.epoch, false)?;
             }
         }
@@ -175,8 +206,12 @@ impl Turn {
     /// Ends the open transaction. When it is answered, readers see the outcome.
     pub(crate) async fn end(&self, ending: Ending) -> Result<(), ResponseError> {
         let broker = &self.broker;
-        let places = broker.journal.read(|ledger| ledger.transactions.get(&self.transactional_id).map(all_places));
-        for partition in places.unwrap_or_default().iter().filter_map(|place| broker.partition(place)) {
+        let places = broker
+            .journal
+            .read(|ledger| ledger.transactions.get(&self.transactional_id).map(all_places));
+        for partition in
+            places.unwrap_or_default().iter().filter_map(|place| broker.partition(place))
+        {
             // Its records must not be less durable than the decision on them; and the markers of the decision before must
             // be on disk when this one takes its place.
             partition.settle().await.map_err(|error| append_error(&error))?;
@@ -184,7 +219,10 @@ impl Turn {
         let (position, decision) = broker.journal.decide(|ledger| {
             let decision = self.decision(ledger, ending)?;
             let transactional_id = self.transactional_id.clone();
-            Ok::<_, Refusal>((vec![Entry::Decided { transactional_id, decision: decision.clone() }], decision))
+            Ok::<_, Refusal>((
+                vec![Entry::Decided { transactional_id, decision: decision.clone() }],
+                decision,
+            ))
         })?;
         broker.journal.settle(position).await.map_err(|error| storage_error(&error))?;
         locked(&broker.coordinator.since).remove(&self.transactional_id);
@@ -196,13 +234,19 @@ impl Turn {
         let known = ledger.transactions.get(&self.transactional_id);
         let known = known.ok_or(Refusal(ResponseError::InvalidProducerIdMapping))?;
         let ongoing = known.ongoing.as_ref().ok_or(Refusal(ResponseError::InvalidTxnState))?;
-        let end_of = |place: &Place| self.broker.partition(place).map(|partition| partition.log().next());
-        let places = ongoing.places.iter().filter_map(|place| Some((place.clone(), end_of(place)?))).collect();
+        let end_of =
+            |place: &Place| self.broker.partition(place).map(|partition| partition.log().next());
+        let places = ongoing
+            .places
+            .iter()
+            .filter_map(|place| Some((place.clone(), end_of(place)?)))
+            .collect();
         let epoch = match ending {
             Ending::Commit | Ending::Abort => known.producer.epoch,
             Ending::Fence => known.producer.epoch.saturating_add(1),
         };
-        let (producer_id, commit, at_ms) = (known.producer.id, ending == Ending::Commit, clock::now_ms());
+        let (producer_id, commit, at_ms) =
+            (known.producer.id, ending == Ending::Commit, clock::now_ms());
         Ok(Decision { producer_id, epoch, commit, places, at_ms })
     }
 
@@ -211,7 +255,8 @@ impl Turn {
         let broker = &self.broker;
         let mut remaining = decision;
         loop {
-            let done: Vec<Place> = remaining.places.iter().map(|(place, _)| place.clone()).collect();
+            let done: Vec<Place> =
+                remaining.places.iter().map(|(place, _)| place.clone()).collect();
             match mark_each(broker, &mut remaining) {
                 Ok(()) => {
                     for partition in done.iter().filter_map(|place| broker.partition(place)) {
@@ -248,14 +293,22 @@ fn log_failure(settled: Result<(), AppendError>) {
 }
 
 fn all_places(known: &Transactions) -> Vec<Place> {
-    let decided = known.decision.iter().flat_map(|decision| decision.places.iter().map(|(place, _)| place));
+    let decided =
+        known.decision.iter().flat_map(|decision| decision.places.iter().map(|(place, _)| place));
     let ongoing = known.ongoing.iter().flat_map(|ongoing| ongoing.places.iter());
     decided.chain(ongoing).cloned().collect()
 }
 
-fn append_marker(partition: &Partition, producer_id: i64, epoch: i16, commit: bool) -> io::Result<()> {
+fn append_marker(
+    partition: &Partition,
+    producer_id: i64,
+    epoch: i16,
+    commit: bool,
+) -> io::Result<()> {
     let bytes = batch::marker(producer_id, epoch, commit);
-    let Ok(header) = Header::parse(&bytes) else { return Err(io::Error::other("a marker is malformed")) };
+    let Ok(header) = Header::parse(&bytes) else {
+        return Err(io::Error::other("a marker is malformed"));
+    };
     match partition.append(bytes, header, NO_ROLLING) {
         // Nobody reads a deleted topic.
         Ok(_) | Err(AppendError::Deleted) => Ok(()),

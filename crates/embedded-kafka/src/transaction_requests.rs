@@ -15,8 +15,9 @@ use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    EndTxnRequest, EndTxnResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse, EndTxnRequest, EndTxnResponse, TxnOffsetCommitRequest,
+    TxnOffsetCommitResponse,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -66,10 +67,13 @@ impl Broker {
         let places: BTreeSet<Place> = request
             .v3_and_below_topics
             .iter()
-            .flat_map(|topic| topic.partitions.iter().map(|number| (topic.name.to_string(), *number)))
+            .flat_map(|topic| {
+                topic.partitions.iter().map(|number| (topic.name.to_string(), *number))
+            })
             .map(|(topic, partition)| Place { topic, partition })
             .collect();
-        let is_known = |place: &Place| self.topics.partition(&place.topic, place.partition).is_some();
+        let is_known =
+            |place: &Place| self.topics.partition(&place.topic, place.partition).is_some();
         let all_known = places.iter().all(is_known);
         let enlisted = match all_known {
             true => self.enlist(holder, &places),
@@ -95,19 +99,30 @@ impl Broker {
         AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(results.collect())
     }
 
-    fn enlist(self: &Arc<Self>, holder: Holder<'_>, places: &BTreeSet<Place>) -> Result<(), ResponseError> {
+    fn enlist(
+        self: &Arc<Self>,
+        holder: Holder<'_>,
+        places: &BTreeSet<Place>,
+    ) -> Result<(), ResponseError> {
         let turn = self.take_turn(holder.transactional_id)?;
         self.journal.decide(|ledger| {
             let ongoing = holder.check(ledger)?.ongoing.as_ref();
-            let is_listed = |place: &&Place| ongoing.is_some_and(|ongoing| ongoing.places.contains(*place));
-            let new: Vec<Place> = places.iter().filter(|place| !is_listed(place)).cloned().collect();
-            let entry = Entry::Enlisted { transactional_id: turn.transactional_id.clone(), places: new.clone() };
+            let is_listed =
+                |place: &&Place| ongoing.is_some_and(|ongoing| ongoing.places.contains(*place));
+            let new: Vec<Place> =
+                places.iter().filter(|place| !is_listed(place)).cloned().collect();
+            let entry = Entry::Enlisted {
+                transactional_id: turn.transactional_id.clone(),
+                places: new.clone(),
+            };
             match new.is_empty() && ongoing.is_some() {
                 true => Ok((vec![], ())),
                 false => Ok::<_, Refusal>((vec![entry], ())),
             }
         })?;
-        for partition in places.iter().filter_map(|place| self.topics.partition(&place.topic, place.partition)) {
+        for partition in
+            places.iter().filter_map(|place| self.topics.partition(&place.topic, place.partition))
+        {
             partition.log().contents_mut().enlist(holder.producer_id, holder.epoch);
         }
         self.begin_clock(holder.transactional_id, Instant::now());
@@ -135,10 +150,23 @@ impl Broker {
     ) -> TxnOffsetCommitResponse {
         let is_known = |topic: &str, partition| self.topics.partition(topic, partition).is_some();
         let offsets = request.topics.iter().flat_map(|topic| {
-            topic.partitions.iter().filter(|partition| is_known(&topic.name, partition.partition_index)).map(|partition| {
-                let place = Place { topic: topic.name.to_string(), partition: partition.partition_index };
-                (place, committed(partition.committed_offset, partition.committed_metadata.as_deref()))
-            })
+            topic
+                .partitions
+                .iter()
+                .filter(|partition| is_known(&topic.name, partition.partition_index))
+                .map(|partition| {
+                    let place = Place {
+                        topic: topic.name.to_string(),
+                        partition: partition.partition_index,
+                    };
+                    (
+                        place,
+                        committed(
+                            partition.committed_offset,
+                            partition.committed_metadata.as_deref(),
+                        ),
+                    )
+                })
         });
         let pending = self.add_pending(request, offsets.collect()).await;
         let code = |topic: &str, partition| match &pending {
@@ -176,14 +204,17 @@ impl Broker {
             let (member_id, generation) = (&request.member_id, request.generation_id);
             let is_anonymous = generation < 0 && member_id.is_empty();
             if !is_anonymous {
-                let group = groups.get_mut(request.group_id.as_str()).ok_or(ResponseError::IllegalGeneration)?;
+                let group = groups
+                    .get_mut(request.group_id.as_str())
+                    .ok_or(ResponseError::IllegalGeneration)?;
                 let instance = request.group_instance_id.as_ref();
                 group.check(Claim { member_id, instance, generation }, Instant::now())?;
             }
             let (position, ()) = self.journal.decide(|ledger| {
                 let ongoing = holder.check(ledger)?.ongoing.as_ref();
                 ongoing.ok_or(Refusal(ResponseError::InvalidTxnState))?;
-                let (transactional_id, group) = (turn.transactional_id.clone(), request.group_id.to_string());
+                let (transactional_id, group) =
+                    (turn.transactional_id.clone(), request.group_id.to_string());
                 Ok::<_, Refusal>((vec![Entry::Pending { transactional_id, group, offsets }], ()))
             })?;
             position
@@ -192,18 +223,30 @@ impl Broker {
         self.journal.settle(position).await.map_err(|error| storage_error(&error))
     }
 
-    pub(crate) async fn end_txn(self: &Arc<Self>, request: &EndTxnRequest, version: i16) -> EndTxnResponse {
+    pub(crate) async fn end_txn(
+        self: &Arc<Self>,
+        request: &EndTxnRequest,
+        version: i16,
+    ) -> EndTxnResponse {
         let holder = Holder {
             transactional_id: &request.transactional_id,
             producer_id: request.producer_id.0,
             epoch: request.producer_epoch,
             fenced: fenced_since(version, 2),
         };
-        let code = self.end_transaction(holder, request.committed).await.err().map_or(0, |error| error.code());
+        let code = self
+            .end_transaction(holder, request.committed)
+            .await
+            .err()
+            .map_or(0, |error| error.code());
         EndTxnResponse::default().with_error_code(code)
     }
 
-    async fn end_transaction(self: &Arc<Self>, holder: Holder<'_>, commit: bool) -> Result<(), ResponseError> {
+    async fn end_transaction(
+        self: &Arc<Self>,
+        holder: Holder<'_>,
+        commit: bool,
+    ) -> Result<(), ResponseError> {
         let turn: Turn = self.take_turn(holder.transactional_id)?;
         let (is_open, outcome) = self.journal.read(|ledger| {
             let known = holder.check(ledger)?;

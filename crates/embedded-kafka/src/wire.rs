@@ -1,5 +1,8 @@
 //! From the bytes of one request to the bytes of its answer.
 
+#[cfg(test)]
+mod tests;
+
 use crate::apis::{self, APIS};
 use crate::broker::Broker;
 use crate::shape::{self, Style};
@@ -70,9 +73,15 @@ pub(crate) async fn answer(broker: &Arc<Broker>, frame: Bytes) -> Result<Reply, 
         ApiKey::SyncGroup => call.reply(&broker.sync_group(call.request()?).await),
         ApiKey::Heartbeat => call.reply(&broker.heartbeat(&call.request()?)),
         ApiKey::LeaveGroup => call.reply(&broker.leave_group(&call.request()?, call.version)),
-        ApiKey::InitProducerId => call.reply(&broker.init_producer_id(call.request()?, call.version).await),
-        ApiKey::AddPartitionsToTxn => call.reply(&broker.add_partitions_to_txn(&call.request()?, call.version)),
-        ApiKey::AddOffsetsToTxn => call.reply(&broker.add_offsets_to_txn(&call.request()?, call.version)),
+        ApiKey::InitProducerId => {
+            call.reply(&broker.init_producer_id(call.request()?, call.version).await)
+        }
+        ApiKey::AddPartitionsToTxn => {
+            call.reply(&broker.add_partitions_to_txn(&call.request()?, call.version))
+        }
+        ApiKey::AddOffsetsToTxn => {
+            call.reply(&broker.add_offsets_to_txn(&call.request()?, call.version))
+        }
         ApiKey::TxnOffsetCommit => call.reply(&broker.txn_offset_commit(&call.request()?).await),
         ApiKey::EndTxn => call.reply(&broker.end_txn(&call.request()?, call.version).await),
         _ => answer_admin(broker, &call).await,
@@ -88,7 +97,9 @@ async fn answer_admin(broker: &Arc<Broker>, call: &Call) -> Result<Reply, Malfor
         ApiKey::DeleteRecords => call.reply(&broker.delete_records(&call.request()?).await),
         ApiKey::DescribeConfigs => call.reply(&broker.describe_configs(&call.request()?)),
         ApiKey::AlterConfigs => call.reply(&broker.alter_configs(&call.request()?).await),
-        ApiKey::IncrementalAlterConfigs => call.reply(&broker.incremental_alter_configs(&call.request()?).await),
+        ApiKey::IncrementalAlterConfigs => {
+            call.reply(&broker.incremental_alter_configs(&call.request()?).await)
+        }
         ApiKey::ListGroups => call.reply(&broker.list_groups(&call.request()?)),
         ApiKey::DescribeGroups => call.reply(&broker.describe_groups(&call.request()?)),
         ApiKey::DeleteGroups => call.reply(&broker.delete_groups(&call.request()?).await),
@@ -100,8 +111,13 @@ async fn answer_admin(broker: &Arc<Broker>, call: &Call) -> Result<Reply, Malfor
 }
 
 fn prelude(frame: &[u8]) -> Result<(i16, i16, i32), Malformed> {
-    let [k0, k1, v0, v1, c0, c1, c2, c3] = *frame.first_chunk::<PRELUDE_BYTES>().ok_or(Malformed::Short)?;
-    Ok((i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]), i32::from_be_bytes([c0, c1, c2, c3])))
+    let [k0, k1, v0, v1, c0, c1, c2, c3] =
+        *frame.first_chunk::<PRELUDE_BYTES>().ok_or(Malformed::Short)?;
+    Ok((
+        i16::from_be_bytes([k0, k1]),
+        i16::from_be_bytes([v0, v1]),
+        i32::from_be_bytes([c0, c1, c2, c3]),
+    ))
 }
 
 fn produce(broker: &Arc<Broker>, call: &Call) -> Result<Reply, Malformed> {
@@ -122,7 +138,10 @@ fn produce(broker: &Arc<Broker>, call: &Call) -> Result<Reply, Malformed> {
 
 fn api_versions() -> ApiVersionsResponse {
     let version = |api: &apis::Api| {
-        ApiVersion::default().with_api_key(api.key as i16).with_min_version(api.min).with_max_version(api.max)
+        ApiVersion::default()
+            .with_api_key(api.key as i16)
+            .with_min_version(api.min)
+            .with_max_version(api.max)
     };
     ApiVersionsResponse::default().with_api_keys(APIS.iter().map(version).collect())
 }
@@ -145,13 +164,22 @@ impl Call {
             Some([]) => {}
             Some(_) | None => return Err(Malformed::Form { key, version }),
         }
-        Ok(Call { key, version, correlation, client: header.client_id.unwrap_or_default(), body: frame })
+        Ok(Call {
+            key,
+            version,
+            correlation,
+            client: header.client_id.unwrap_or_default(),
+            body: frame,
+        })
     }
 
     fn request<R: Decodable>(&self) -> Result<R, Malformed> {
         let (key, version) = (self.key, self.version);
-        R::decode(&mut self.body.clone(), version)
-            .map_err(|error| Malformed::Unreadable { key, version, reason: error.to_string() })
+        R::decode(&mut self.body.clone(), version).map_err(|error| Malformed::Unreadable {
+            key,
+            version,
+            reason: error.to_string(),
+        })
     }
 
     fn reply<R: Encodable>(&self, response: &R) -> Result<Reply, Malformed> {
@@ -167,7 +195,8 @@ impl Call {
             .encode(&mut frame, key.response_header_version(version))
             .and_then(|()| response.encode(&mut frame, version))
             .map_err(|error| unwritable(error.to_string()))?;
-        let length = i32::try_from(frame.len() - 4).map_err(|error| unwritable(error.to_string()))?;
+        let length =
+            i32::try_from(frame.len() - 4).map_err(|error| unwritable(error.to_string()))?;
         if let Some(place) = frame.first_chunk_mut() {
             *place = length.to_be_bytes();
         }
