@@ -1,1 +1,0 @@
-//! The whole line against the bare model, on one core.

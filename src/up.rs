@@ -1,0 +1,258 @@
+//! `verdict up`: the whole line in one process, and how it is put together.
+
+use std::{fs, io::Write as _, path::Path, pin::Pin, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use broker::TailFrom;
+use broker::kafka::{
+    ExchangeOptions, KafkaExchange, KafkaPublish, KafkaSettings, KafkaSubscribe, TopicSpec,
+    ensure_topics,
+};
+use chassis::{Health, telemetry::Telemetry};
+use embedded_kafka::EmbeddedKafka;
+use futures::{FutureExt as _, future::select_all};
+use schemas::topics;
+use store::VerdictStore;
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::settings::Settings;
+
+/// The store's file in the data folder.
+const STORE_FILE: &str = "verdicts.db";
+/// The embedded broker's folder in the data folder.
+const BROKER_FOLDER: &str = "kafka";
+
+/// Consumer groups of the line.
+const PROCESSOR_GROUP: &str = "verdict-processor";
+const SINK_GROUP: &str = "verdict-sink";
+
+/// Longest wait for the broker to answer and to make the topics.
+const TOPICS_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for one part to finish what it has in hand.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// A part of the line, and what makes it stop.
+struct Part {
+    name: &'static str,
+    stop: CancellationToken,
+    task: JoinSet<anyhow::Result<()>>,
+}
+
+/// Starts the parts from the back of the line to its front, waits for a signal or for the first part to end, and stops them
+/// from the front to the back, so that what was taken in is still scored and stored.
+pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+    let telemetry = chassis::telemetry::start("verdict", &settings.telemetry)?;
+    let data = &settings.up.data;
+    fs::create_dir_all(data)
+        .with_context(|| format!("making the data folder {}", data.display()))?;
+    let listener = TcpListener::bind(settings.ingest.listen).await.with_context(|| {
+        format!(
+            "{} cannot be listened on: is another verdict running? Choose an address with --http",
+            settings.ingest.listen
+        )
+    })?;
+    let embedded = start_broker(&settings).await?;
+    let kafka = match &embedded {
+        Some(broker) => KafkaSettings {
+            bootstrap_servers: broker.local_addr().to_string(),
+            ..settings.kafka.clone()
+        },
+        None => settings.kafka.clone(),
+    };
+    let outcome = run_on(&settings, &kafka, listener, &telemetry).await;
+    if let Some(broker) = embedded {
+        broker.stop().await;
+    }
+    outcome
+}
+
+async fn start_broker(settings: &Settings) -> anyhow::Result<Option<EmbeddedKafka>> {
+    if !settings.up.embedded {
+        return Ok(None);
+    }
+    let folder = settings.up.data.join(BROKER_FOLDER);
+    let mut broker = embedded_kafka::Settings::new(folder, settings.up.kafka_listen);
+    broker.fsync = settings.up.fsync.parse().context("in the setting `up.fsync`")?;
+    broker.default_partitions = settings.up.partitions;
+    // One process joins each group here, so there is nobody to wait for.
+    broker.initial_rebalance_delay = Duration::ZERO;
+    let started = EmbeddedKafka::start(broker).await;
+    started.map(Some).context(
+        "starting the embedded broker (another address: --kafka-listen; another folder: --data)",
+    )
+}
+
+async fn run_on(
+    settings: &Settings,
+    kafka: &KafkaSettings,
+    listener: TcpListener,
+    telemetry: &Telemetry,
+) -> anyhow::Result<()> {
+    ensure_topics(kafka, &topic_specs(settings.up.partitions), TOPICS_WAIT_MAX).await?;
+    let path = settings.up.data.join(STORE_FILE);
+    let store = store::connect(&format!("sqlite:{}", path.display())).await?;
+    let health = Health::new();
+    let address = listener.local_addr().context("reading the address of HTTP")?;
+
+    let parts = [
+        start_ingest(settings, kafka, listener, &store, &health, telemetry)?,
+        start_processor(settings, kafka, &health)?,
+        start_sink(settings, kafka, &store, &health)?,
+    ];
+    greet(address, kafka, settings, &path)?;
+    supervise(parts, chassis::stop::signalled()).await
+}
+
+/// The line's topics, kept by size and not by age: a record's time is that of its review, which may be years old, and Kafka's
+/// default of seven days would delete such a review before it is scored.
+fn topic_specs(partitions: u16) -> Vec<TopicSpec> {
+    let kept = [("retention.ms", "-1"), ("retention.bytes", "1073741824")];
+    let config = kept.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let spec =
+        |name| TopicSpec { config: config.clone().into(), ..TopicSpec::new(name, partitions) };
+    topics::ALL.into_iter().map(spec).collect()
+}
+
+fn start_ingest(
+    settings: &Settings,
+    kafka: &KafkaSettings,
+    listener: TcpListener,
+    store: &Arc<dyn VerdictStore>,
+    health: &Health,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Part> {
+    let publisher = KafkaPublish::connect(kafka, settings.ingest.in_flight_max.get())?;
+    let tail =
+        KafkaSubscribe::tail(kafka, &[topics::VERDICTS, topics::DEAD_LETTERS], TailFrom::End)?;
+    let parts = ingest::Parts {
+        publisher: Arc::new(publisher),
+        tail: Box::new(tail),
+        store: Arc::clone(store),
+        health: health.clone(),
+        metrics: telemetry.router(),
+    };
+    let settings = settings.ingest.clone();
+    Ok(Part::start("ingest", |stop| ingest::serve(listener, parts, settings, stop)))
+}
+
+fn start_processor(
+    settings: &Settings,
+    kafka: &KafkaSettings,
+    health: &Health,
+) -> anyhow::Result<Part> {
+    let options = ExchangeOptions::new(PROCESSOR_GROUP, [topics::REVIEWS], "verdict-processor-0");
+    let (model, processor) = (settings.model.clone(), settings.processor.clone());
+    let (kafka, health) = (kafka.clone(), health.clone());
+    // The page is up while the model loads: it takes a second or two.
+    let loaded = health.register("model");
+    loaded.not_ready("the model is being loaded");
+    Ok(Part::start("processor", move |stop| {
+        chassis::stop::thread("processor", move || {
+            let bundle = model.open()?;
+            let pipeline = processor::load(&bundle, &processor)?;
+            let exchange = KafkaExchange::connect(&kafka, options)?;
+            loaded.ready();
+            Ok(processor::run(Box::new(exchange), pipeline, &processor, &health, &stop)?)
+        })
+    }))
+}
+
+fn start_sink(
+    settings: &Settings,
+    kafka: &KafkaSettings,
+    store: &Arc<dyn VerdictStore>,
+    health: &Health,
+) -> anyhow::Result<Part> {
+    let subscription = Box::new(KafkaSubscribe::group(kafka, SINK_GROUP, &[topics::VERDICTS])?);
+    let (store, check, settings) =
+        (Arc::clone(store), health.register("sink"), settings.sink.clone());
+    Ok(Part::start("sink", move |stop| async move {
+        sink::run(sink::Parts { subscription, store, check, stop }, &settings).await
+    }))
+}
+
+impl Part {
+    fn start<F>(name: &'static str, work: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let mut task = JoinSet::new();
+        task.spawn(work(stop.clone()));
+        Self { name, stop, task }
+    }
+
+    /// Completes when the part has ended; at once if it had.
+    async fn ended(&mut self) -> anyhow::Result<()> {
+        match self.task.join_next().await {
+            None => Ok(()),
+            Some(ended) => ended
+                .map_err(|panic| anyhow!(panic))
+                .flatten()
+                .with_context(|| format!("{} failed", self.name)),
+        }
+    }
+}
+
+/// Runs until `signal`, or until a part ends. The first failure is the outcome.
+async fn supervise(
+    mut parts: [Part; 3],
+    signal: impl Future<Output = anyhow::Result<()>> + Send,
+) -> anyhow::Result<()> {
+    let mut outcome = {
+        let signal: Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>> = Box::pin(signal);
+        let ends = parts.iter_mut().map(|part| part.ended().boxed());
+        let (first, _index, _others) = select_all(ends.chain([signal])).await;
+        first
+    };
+    for part in &mut parts {
+        part.stop.cancel();
+        let ended = match timeout(STOP_WAIT_MAX, part.ended()).await {
+            Ok(ended) => ended,
+            Err(_elapsed) => Err(anyhow!(
+                "{} still runs {STOP_WAIT_MAX:?} after it was asked to stop",
+                part.name
+            )),
+        };
+        match (&outcome, ended) {
+            (Ok(()), Err(error)) => outcome = Err(error),
+            (Err(_first), Err(error)) => {
+                warn!(part = part.name, error = format!("{error:#}"), "stopping")
+            }
+            (_, Ok(())) => info!(part = part.name, "stopped"),
+        }
+    }
+    outcome
+}
+
+/// What a newcomer sees: where it is, and three things to try.
+fn greet(
+    http: std::net::SocketAddr,
+    kafka: &KafkaSettings,
+    settings: &Settings,
+    store: &Path,
+) -> anyhow::Result<()> {
+    let broker = if settings.up.embedded { "embedded, loopback only" } else { "outside" };
+    let (model, servers, file) = (&settings.model.name, &kafka.bootstrap_servers, store.display());
+    let mut out = std::io::stdout().lock();
+    write!(
+        out,
+        "\nVerdict is up.\n
+  page   http://{http}        API at http://{http}/docs
+  kafka  {servers}        {broker}
+  store  {file}
+  model  {model}
+
+Try:
+  curl -s http://{http}/analyze -H 'content-type: application/json' -d '{{\"review\": \"The room was clean and affordable.\"}}'
+  echo '{{\"review\": \"Cold soup, slow waiter.\"}}' | kcat -P -b {servers} -t reviews.v1
+  verdict tap --kafka {servers} --from beginning
+
+Ctrl-C stops it; everything is kept in {} and found again.\n\n",
+        settings.up.data.display()
+    )?;
+    out.flush()?;
+    Ok(())
+}
