@@ -46,7 +46,7 @@ pub async fn ensure_topics(
     topics: &[TopicSpec],
     timeout: Duration,
 ) -> Result<(), ConnectError> {
-    let config = settings.client_config()?;
+    let config = settings.client_config(&[])?;
     let client = AdminClient::from_config_and_context(&config, Logged).map_err(creation_error)?;
     let client = Arc::new(client);
     let mut last = None;
@@ -72,9 +72,9 @@ pub async fn ensure_topics(
 
 /// Looks once, and makes what is missing. Whether all topics were there, with leaders.
 async fn step(client: &Arc<AdminClient<Logged>>, topics: &[TopicSpec]) -> KafkaResult<bool> {
-    let asker = Arc::clone(client);
+    let shared = Arc::clone(client);
     let asked =
-        tokio::task::spawn_blocking(move || asker.inner().fetch_metadata(None, ASK_TIMEOUT)).await;
+        tokio::task::spawn_blocking(move || shared.inner().fetch_metadata(None, ASK_TIMEOUT)).await;
     let metadata = asked.map_err(|_panic| KafkaError::Canceled)??;
     let partitions_of = |spec: &TopicSpec| {
         metadata

@@ -116,13 +116,13 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::error!(target: "librdkafka", facility, message, "log line");
         }
         RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", facility, message, "log line")
+            tracing::warn!(target: "librdkafka", facility, message, "log line");
         }
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
             tracing::info!(target: "librdkafka", facility, message, "log line");
         }
         RDKafkaLogLevel::Debug => {
-            tracing::debug!(target: "librdkafka", facility, message, "log line")
+            tracing::debug!(target: "librdkafka", facility, message, "log line");
         }
     }
 }

@@ -11,12 +11,29 @@ use rdkafka::{
 use super::{client::ConnectError, settings::KafkaSettings};
 use crate::{delivery::Progress, ledger::Partition};
 
+/// How reading is tuned; an operator may change it.
+const TUNING: &[(&str, &str)] = &[
+    // A fetch is answered as soon as there is a byte, and asked anew after half a second without.
+    ("fetch.min.bytes", "1"),
+    ("fetch.wait.max.ms", "500"),
+    // When a fetch fails, or the local queue was full, look again soon (the defaults are 500 and 1,000).
+    ("fetch.error.backoff.ms", "100"),
+    ("fetch.queue.backoff.ms", "50"),
+    // Memory is bounded: what lies ready and unread (the default is 64 MiB for each partition).
+    ("queued.min.messages", "10000"),
+    ("queued.max.messages.kbytes", "32768"),
+    // Blocking calls (commit, committed) give up on an absent broker in bounded time (the default is a minute).
+    ("socket.timeout.ms", "10000"),
+    // A replica that has not polled for five minutes is given up, although it heartbeats.
+    ("max.poll.interval.ms", "300000"),
+];
+
 /// What all consumers share.
 pub(super) fn reader_config(
     settings: &KafkaSettings,
     group: &str,
 ) -> Result<ClientConfig, ConnectError> {
-    let mut config = settings.client_config()?;
+    let mut config = settings.client_config(TUNING)?;
     config.set("group.id", group);
     // Offsets move only with what they produced: by a transaction, or after the rows are stored.
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
@@ -25,15 +42,8 @@ pub(super) fn reader_config(
     config.set("isolation.level", "read_committed");
     // A new group must not skip what is waiting. Nor may an expired offset: old records are read twice at worst.
     config.set("auto.offset.reset", "earliest");
+    // An end of partition would be one more event that is no record.
     config.set("enable.partition.eof", "false");
-    // A fetch is answered as soon as there is a byte.
-    config.set("fetch.min.bytes", "1").set("fetch.wait.max.ms", "500");
-    // When a fetch fails, or the local queue was full, look again soon (the defaults are 500 and 1,000).
-    config.set("fetch.error.backoff.ms", "100").set("fetch.queue.backoff.ms", "50");
-    // Memory is bounded: what lies ready and unread, in all partitions (the default is 64 MiB a partition).
-    config.set("queued.min.messages", "10000").set("queued.max.messages.kbytes", "32768");
-    // Blocking calls (commit, committed) give up on an absent broker in bounded time (the default is a minute).
-    config.set("socket.timeout.ms", "10000");
     Ok(config)
 }
 
@@ -49,8 +59,6 @@ pub(super) fn join_config(config: &mut ClientConfig, session_timeout: Duration) 
         "heartbeat.interval.ms",
         (session_timeout.as_millis() / 5).clamp(1, 3_000).to_string(),
     );
-    // A replica that is stuck for five minutes is given up, although it heartbeats.
-    config.set("max.poll.interval.ms", session_timeout.as_millis().max(300_000).to_string());
 }
 
 /// Where the group has got to in `partitions`: its committed offset, or the beginning when it has none.

@@ -26,6 +26,7 @@ const OURS: &[(&str, &str)] = &[
         "static members send no leave, so scaling down would stall their partitions",
     ),
     ("group.protocol", "the rebalance rules rest on the classic protocol"),
+    ("heartbeat.interval.ms", "it follows from the session timeout"),
     (
         "isolation.level",
         "records of aborted transactions must stay unseen, and offsets stable (KIP-447)",
@@ -33,13 +34,19 @@ const OURS: &[(&str, &str)] = &[
     ("log.queue", "log lines go to tracing"),
     ("max.in.flight", "idempotence allows five"),
     ("max.in.flight.requests.per.connection", "idempotence allows five"),
+    (
+        "message.max.bytes",
+        "records beyond the limits of this crate are refused before they are sent",
+    ),
     ("message.send.max.retries", "idempotence retries until the delivery timeout"),
     ("message.timeout.ms", "it bounds how long an outcome may stay unknown"),
     ("partition.assignment.strategy", "the rebalance rules rest on cooperative-sticky (KIP-429)"),
     ("partitioner", "Java producers must pick the same partition for a key"),
     ("produce.offset.report", "delivery reports say what became of a record"),
+    ("queue.buffering.max.messages", "the service bounds what is in flight"),
     ("request.required.acks", "a publish that returns must be durable"),
     ("retries", "idempotence retries until the delivery timeout"),
+    ("session.timeout.ms", "the service chooses how soon a silent replica is given up"),
     ("transaction.timeout.ms", "it must stay below the session timeout"),
     ("transactional.id", "the service names its transactional id"),
 ];
@@ -116,8 +123,12 @@ impl KafkaSettings {
         Ok(())
     }
 
-    /// What all clients share. Callers add what is theirs, after these, so that ours wins.
-    pub(super) fn client_config(&self) -> Result<ClientConfig, PropertyRefused> {
+    /// What all clients share, then `tuning`, then the operator's properties, so that these win. What may not be changed is
+    /// set by the caller, afterwards; all of it is refused by [`KafkaSettings::check`].
+    pub(super) fn client_config(
+        &self,
+        tuning: &[(&str, &str)],
+    ) -> Result<ClientConfig, PropertyRefused> {
         self.check()?;
         let mut config = ClientConfig::new();
         // A broker that restarts is found again within a second and not within ten (the default maximum).
@@ -128,6 +139,9 @@ impl KafkaSettings {
         config.set("socket.keepalive.enable", "true");
         // Idle connections are closed by brokers every ten minutes: that is no news.
         config.set("log.connection.close", "false");
+        for (name, value) in tuning {
+            config.set(*name, *value);
+        }
         for (name, value) in &self.properties {
             config.set(name, value);
         }
@@ -167,9 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn other_properties_pass_through() {
-        let config = with("security.protocol", "PLAINTEXT").client_config().unwrap();
-        assert_eq!(config.get("security.protocol"), Some("PLAINTEXT"));
+    fn other_properties_pass_through_and_win_over_tuning() {
+        let config = with("linger.ms", "50")
+            .client_config(&[("linger.ms", "1"), ("fetch.min.bytes", "1")])
+            .unwrap();
+        assert_eq!(config.get("linger.ms"), Some("50"));
+        assert_eq!(config.get("fetch.min.bytes"), Some("1"));
     }
 
     #[test]

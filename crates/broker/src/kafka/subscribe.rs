@@ -133,7 +133,7 @@ impl Subscribe for KafkaSubscribe {
         if self.is_tail || progress.0.is_empty() {
             return Ok(());
         }
-        let assignment = self.consumer.assignment().map_err(commit_error)?;
+        let assignment = self.consumer.assignment().map_err(|error| commit_error(&error))?;
         if let Some((topic, partition)) = progress
             .0
             .keys()
@@ -141,8 +141,8 @@ impl Subscribe for KafkaSubscribe {
         {
             return Err(SubscribeError::Lost(format!("{topic}-{partition} was revoked")));
         }
-        let offsets = offsets(progress).map_err(commit_error)?;
-        self.consumer.commit(&offsets, CommitMode::Sync).map_err(commit_error)
+        let offsets = offsets(progress).map_err(|error| commit_error(&error))?;
+        self.consumer.commit(&offsets, CommitMode::Sync).map_err(|error| commit_error(&error))
     }
 
     fn is_assigned(&self) -> bool {
@@ -150,7 +150,7 @@ impl Subscribe for KafkaSubscribe {
     }
 }
 
-fn commit_error(error: KafkaError) -> SubscribeError {
+fn commit_error(error: &KafkaError) -> SubscribeError {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
         Some(
@@ -161,7 +161,7 @@ fn commit_error(error: KafkaError) -> SubscribeError {
             | Code::UnknownPartition
             | Code::StaleMemberEpoch,
         ) => SubscribeError::Lost(error.to_string()),
-        _ if is_transient(&error) => SubscribeError::Unavailable(error.to_string()),
+        _ if is_transient(error) => SubscribeError::Unavailable(error.to_string()),
         _ => SubscribeError::Fatal(error.to_string()),
     }
 }

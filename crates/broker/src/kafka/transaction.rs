@@ -22,8 +22,23 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const CALLS_MAX: usize = 3;
 
 /// How long records still in flight are waited for before an abort. librdkafka's own abort can fail for good
-/// (INVALID_TXN_STATE) when it overtakes the first record's registration with the coordinator.
+/// (`INVALID_TXN_STATE`) when it overtakes the first record's registration with the coordinator.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Records of one outbox that librdkafka holds at once; a larger outbox is sent as room comes.
+const QUEUE_RECORDS_MAX: usize = 100_000;
+
+/// How transactions are tuned; an operator may change it.
+const TUNING: &[(&str, &str)] = &[
+    // The outbox is sent in one burst and then waited for: a linger would be waited for too.
+    ("linger.ms", "0"),
+    // Memory is bounded (the default is a gigabyte).
+    ("queue.buffering.max.kbytes", "131072"),
+    // A coordinator that still writes the markers of the last transaction says "try again" (`CONCURRENT_TRANSACTIONS`):
+    // the default of 100 ms would be the latency of every small transaction.
+    ("retry.backoff.ms", "5"),
+    ("retry.backoff.max.ms", "500"),
+];
 
 /// A producer with a transactional id. It is thrown away, and made anew with the same id, whenever the outcome of a
 /// transaction is unknown: librdkafka 2.12 has no other way to find out (it lacks KIP-890). Its successor's first act
@@ -63,7 +78,7 @@ impl Transactor {
         let transaction_timeout = session_timeout * 4 / 5;
         // ...and librdkafka wants no record to outlive its transaction.
         let delivery_timeout = session_timeout * 3 / 5;
-        let mut config = settings.client_config()?;
+        let mut config = settings.client_config(TUNING)?;
         config.set("transactional.id", transactional_id);
         config.set("transaction.timeout.ms", transaction_timeout.as_millis().to_string());
         config.set("message.timeout.ms", delivery_timeout.as_millis().to_string());
@@ -71,16 +86,8 @@ impl Transactor {
         config.set("acks", "all").set("enable.idempotence", "true");
         // The Java default: both sides must agree on the partition of a key.
         config.set("partitioner", "murmur2_random");
-        // The outbox is sent in one burst and then waited for: a longer linger would be waited for too.
-        config.set("linger.ms", "1");
-        // Room for a dead letter: a record of the largest size, unchanged, and the headers that say why.
         config.set("message.max.bytes", (OUTBOX_RECORD_BYTES_MAX + FRAME_BYTES_MAX).to_string());
-        config
-            .set("queue.buffering.max.messages", "100000")
-            .set("queue.buffering.max.kbytes", "131072");
-        // A coordinator that still writes the markers of the last transaction says "try again" (CONCURRENT_TRANSACTIONS):
-        // the default of 100 ms would be the latency of every small transaction.
-        config.set("retry.backoff.ms", "5").set("retry.backoff.max.ms", "500");
+        config.set("queue.buffering.max.messages", QUEUE_RECORDS_MAX.to_string());
         Ok(Self { config, delivery_timeout, producer: None, is_initialised: false })
     }
 
@@ -178,7 +185,7 @@ fn repeat(mut call: impl FnMut() -> KafkaResult<()>) -> KafkaResult<()> {
     for _ in 1..CALLS_MAX {
         match call() {
             Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                tracing::debug!(%error, "call made again")
+                tracing::debug!(%error, "call made again");
             }
             outcome => return outcome,
         }

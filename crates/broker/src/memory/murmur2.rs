@@ -6,7 +6,7 @@ pub(super) fn partition(key: &[u8], partitions: usize) -> usize {
     usize::try_from(positive).unwrap_or(0) % partitions.max(1)
 }
 
-/// MurmurHash2, 32 bits, with the seed of Kafka's `Utils.murmur2`.
+/// Murmur hash 2, 32 bits, with the seed of Kafka's `Utils.murmur2`.
 fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;

@@ -10,7 +10,9 @@ use std::{
 
 use broker::{
     Exchange, ExchangeError, PublishError, TailFrom,
-    kafka::{ConnectError, ExchangeOptions, KafkaExchange, KafkaSettings, TopicSpec, ensure_topics},
+    kafka::{
+        ConnectError, ExchangeOptions, KafkaExchange, KafkaSettings, TopicSpec, ensure_topics,
+    },
 };
 use embedded_kafka::{EmbeddedKafka, Settings};
 use tempfile::TempDir;
@@ -32,10 +34,15 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let data = tempfile::tempdir().unwrap();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let running = runtime.block_on(EmbeddedKafka::start(Settings::new(data.path(), listen))).unwrap();
+        let running =
+            runtime.block_on(EmbeddedKafka::start(Settings::new(data.path(), listen))).unwrap();
         Self { runtime, data, address: running.local_addr(), running: Some(running) }
     }
 
@@ -147,7 +154,10 @@ fn an_absent_broker_is_named() {
     let settings = KafkaSettings::at(&address);
     let topics = [TopicSpec::new("any", 1)];
     let error = block_on(ensure_topics(&settings, &topics, Duration::from_secs(1))).unwrap_err();
-    assert!(matches!(&error, ConnectError::Unreachable { servers, .. } if *servers == address), "{error}");
+    assert!(
+        matches!(&error, ConnectError::Unreachable { servers, .. } if *servers == address),
+        "{error}"
+    );
     assert!(error.to_string().contains(&address), "{error}");
 }
 
@@ -155,7 +165,8 @@ fn an_absent_broker_is_named() {
 fn a_setting_that_librdkafka_does_not_know_is_named() {
     let mut settings = KafkaSettings::at("127.0.0.1:1");
     settings.properties.insert("no.such.property".to_owned(), "secret value".to_owned());
-    let error = KafkaExchange::connect(&settings, ExchangeOptions::new("group", ["in"], "id")).unwrap_err();
+    let error =
+        KafkaExchange::connect(&settings, ExchangeOptions::new("group", ["in"], "id")).unwrap_err();
     assert!(matches!(error, ConnectError::Settings(_)), "{error}");
     assert!(error.to_string().contains("no.such.property"), "{error}");
     assert!(!error.to_string().contains("secret value"), "{error}");
