@@ -37,7 +37,7 @@ pub(super) const SELECT: &str = "
         scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version
     FROM verdicts_by_id WHERE id = ?1";
 
-/// A row whose compound values are text already, so that nothing but SQLite's own work is done on its thread.
+/// A row whose compound values are text already, so that nothing but `SQLite`'s own work is done on its thread.
 pub(super) struct Columns {
     id: String,
     verdict: Verdict,

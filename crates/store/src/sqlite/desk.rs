@@ -1,6 +1,6 @@
 //! The thread that a connection lives on, and the bounded queue before it.
 //!
-//! SQLite blocks, for a sync of the disk or for another process; the threads that serve sockets must not.
+//! `SQLite` blocks, for a sync of the disk or for another process; the threads that serve sockets must not.
 
 use std::{fmt, thread};
 

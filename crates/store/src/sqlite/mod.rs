@@ -1,10 +1,10 @@
-//! Verdicts in one SQLite file, which anyone with the `sqlite3` shell may read while we write.
+//! Verdicts in one `SQLite` file, which anyone with the `sqlite3` shell may read while we write.
 //!
 //! # Layout
 //! - `file`: opening it, so that a commit is durable; `schema`: its tables and their versions
 //! - `columns`: a verdict as a row, and back; `refused`: a refused record, likewise
 //! - `desk`: the thread that a connection lives on
-//! - `trouble`: what SQLite's errors mean to the caller
+//! - `trouble`: what `SQLite`'s errors mean to the caller
 
 mod columns;
 mod desk;
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!((mode.as_str(), synchronous.as_str()), ("wal", "2"));
     }
 
-    /// No file may grow past what it is: SQLite then answers as it does on a full disk.
+    /// No file may grow past what it is: `SQLite` then answers as it does on a full disk.
     #[tokio::test]
     async fn a_full_disk_is_unavailable_and_half_a_batch_is_none() {
         let folder = tempfile::tempdir().unwrap();

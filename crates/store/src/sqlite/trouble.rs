@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to the caller.
+//! What `SQLite`'s errors mean to the caller.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ enum Kind {
     Lasting,
 }
 
-/// By SQLite's primary result codes (<https://www.sqlite.org/rescode.html>). In doubt it may pass: then nothing is given up.
+/// By `SQLite`'s primary result codes (<https://www.sqlite.org/rescode.html>). In doubt it may pass: then nothing is given up.
 fn kind(error: &Error) -> Kind {
     match error {
         Error::SqliteFailure(failure, _) => match failure.code {
