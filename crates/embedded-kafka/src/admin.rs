@@ -38,8 +38,8 @@ impl Refused {
         Refused { error, message: Some(message.into()) }
     }
 
-    fn message(&self) -> Option<StrBytes> {
-        Some(text(self.message.clone().unwrap_or_else(|| self.error.to_string())))
+    fn message(&self) -> StrBytes {
+        text(self.message.clone().unwrap_or_else(|| self.error.to_string()))
     }
 }
 
@@ -63,7 +63,7 @@ impl Broker {
                 Ok(partitions) => result.with_num_partitions(partitions).with_replication_factor(1),
                 Err(refused) => result
                     .with_error_code(refused.error.code())
-                    .with_error_message(refused.message())
+                    .with_error_message(Some(refused.message()))
                     .with_num_partitions(-1)
                     .with_replication_factor(-1),
             });
@@ -88,11 +88,10 @@ impl Broker {
             check_config(&asked.name, value)?;
             configs.insert(asked.name.to_string(), value.to_string());
         }
-        match validate_only {
-            true => self.topics.check_new(&asked.name, partitions)?,
-            false => {
-                self.topics.create(&self.journal, &asked.name, partitions, configs).map(|_| ())?
-            }
+        if validate_only {
+            self.topics.check_new(&asked.name, partitions)?
+        } else {
+            self.topics.create(&self.journal, &asked.name, partitions, configs).map(|_| ())?;
         }
         Ok(partitions)
     }
@@ -119,13 +118,13 @@ impl Broker {
         request: &CreatePartitionsRequest,
     ) -> CreatePartitionsResponse {
         let results = request.topics.iter().map(|asked| {
-            let grown = match request.validate_only {
-                true => self
-                    .topics
+            let grown = if request.validate_only {
+                self.topics
                     .get(&asked.name)
                     .map(|_| ())
-                    .ok_or(ResponseError::UnknownTopicOrPartition),
-                false => self.topics.grow(&self.journal, &asked.name, asked.count).map(|_| ()),
+                    .ok_or(ResponseError::UnknownTopicOrPartition)
+            } else {
+                self.topics.grow(&self.journal, &asked.name, asked.count).map(|_| ())
             };
             create_partitions_response::CreatePartitionsTopicResult::default()
                 .with_name(asked.name.clone())
@@ -155,7 +154,7 @@ impl Broker {
                 .with_resource_type(asked.resource_type)
                 .with_resource_name(asked.resource_name.clone())
                 .with_error_code(refused.as_ref().map_or(0, |refused| refused.error.code()))
-                .with_error_message(refused.and_then(|refused| refused.message()))
+                .with_error_message(refused.map(|refused| refused.message()))
         });
         let response = AlterConfigsResponse::default().with_responses(responses.collect());
         self.settle_changes().await;
@@ -183,7 +182,7 @@ impl Broker {
                 .with_resource_type(asked.resource_type)
                 .with_resource_name(asked.resource_name.clone())
                 .with_error_code(refused.as_ref().map_or(0, |refused| refused.error.code()))
-                .with_error_message(refused.and_then(|refused| refused.message()))
+                .with_error_message(refused.map(|refused| refused.message()))
         });
         let response =
             IncrementalAlterConfigsResponse::default().with_responses(responses.collect());
@@ -223,13 +222,10 @@ impl Broker {
             check_config(name, &after)?;
             configs.insert(name.to_string(), after);
         }
-        match validate_only {
-            true => Ok(()),
-            false => self
-                .topics
-                .configure(&self.journal, name, configs)
-                .map(|_| ())
-                .map_err(Refused::from),
+        if validate_only {
+            Ok(())
+        } else {
+            self.topics.configure(&self.journal, name, configs).map(|_| ()).map_err(Refused::from)
         }
     }
 

@@ -49,10 +49,7 @@ impl Header {
     /// Reads the header of the batch at the start of `bytes` and makes sure that all of the batch is there.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Header, Malformed> {
         let header = Header::peek(bytes)?;
-        match header.bytes <= bytes.len() {
-            true => Ok(header),
-            false => Err(Malformed::Torn),
-        }
+        if header.bytes <= bytes.len() { Ok(header) } else { Err(Malformed::Torn) }
     }
 
     /// Reads the header alone: the rest of the batch may still be missing.
@@ -64,9 +61,10 @@ impl Header {
             Some(_) => return Err(Malformed::Corrupt),
         }
         let header = Header::fields(bytes).ok_or(Malformed::Torn)?;
-        match HEADER_BYTES <= header.bytes && 0 <= header.last_offset_delta {
-            true => Ok(header),
-            false => Err(Malformed::Corrupt),
+        if HEADER_BYTES <= header.bytes && 0 <= header.last_offset_delta {
+            Ok(header)
+        } else {
+            Err(Malformed::Corrupt)
         }
     }
 
@@ -136,7 +134,7 @@ pub(crate) fn stamp(batch: &mut [u8], header: &mut Header, now_ms: i64) {
 pub(crate) fn marker(producer_id: i64, epoch: i16, commit: bool) -> Vec<u8> {
     const LEADER: i32 = 0;
     let now = clock::now_ms();
-    let kind: i16 = if commit { 1 } else { 0 };
+    let kind: i16 = i16::from(commit);
     // Attributes, timestamp delta and offset delta are 0; the numbers before key and value are zigzag lengths.
     let mut record = vec![0, 0, 0, 4 << 1];
     record.extend(0_i16.to_be_bytes());

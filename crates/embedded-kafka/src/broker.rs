@@ -23,7 +23,7 @@ const TIMEOUTS_EVERY: Duration = Duration::from_millis(50);
 /// How often a sync is made up for whose request went away before it was done.
 const STRAYS_EVERY: Duration = Duration::from_millis(200);
 const RETENTION_EVERY: Duration = Duration::from_secs(1);
-const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
 /// A day, as Kafka's `producer.id.expiration.ms`.
 const SILENT_SWEEPS_MAX: u32 = 24;
 /// Seven days, as Kafka's `offsets.retention.minutes` and `transactional.id.expiration.ms`.

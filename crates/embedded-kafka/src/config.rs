@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn unknown_names_and_bad_values_are_refused() {
         let check = |name, value, good: bool| {
-            assert_eq!(refusal(name, value).is_none(), good, "{name}={value}")
+            assert_eq!(refusal(name, value).is_none(), good, "{name}={value}");
         };
         check("retention.ms", "-1", true);
         check("retention.ms", "soon", false);

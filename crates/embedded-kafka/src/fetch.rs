@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// Kafka's `fetch.max.bytes` of the broker.
 const BYTES_MAX: usize = 55 << 20;
-const WAIT_MAX: Duration = Duration::from_secs(300);
+const WAIT_MAX: Duration = Duration::from_mins(5);
 /// The `isolation_level` of the protocol.
 pub(crate) const READ_COMMITTED: i8 = 1;
 
@@ -107,13 +107,12 @@ fn read(
     }
     let until = if isolation == READ_COMMITTED { bounds.stable } else { bounds.end };
     let bytes_max = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
-    let records = match from < until && (at_least_one || 0 < bytes_max) {
-        false => Vec::new(),
-        true => {
-            let span = partition.log().span_from(from);
-            span.read(Wanted { from, until, bytes_max, at_least_one })
-                .map_err(|error| storage_error(&error))?
-        }
+    let records = if from < until && (at_least_one || 0 < bytes_max) {
+        let span = partition.log().span_from(from);
+        span.read(Wanted { from, until, bytes_max, at_least_one })
+            .map_err(|error| storage_error(&error))?
+    } else {
+        Vec::new()
     };
     let aborted = (isolation == READ_COMMITTED).then(|| {
         // More than was read does no harm: a client skips by producer and offset, until the marker.

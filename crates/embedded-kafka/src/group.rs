@@ -229,13 +229,13 @@ impl Group {
         let protocol = self.protocol.clone()?;
         let member_id = self.members.get_key_value(id)?.0.clone();
         let of = |member: &Member| (member.instance.clone(), member.metadata(&protocol));
-        let members = match member_id == self.leader {
-            true => self
-                .members
+        let members = if member_id == self.leader {
+            self.members
                 .iter()
                 .map(|(id, member)| (id.clone(), of(member).0, of(member).1))
-                .collect(),
-            false => Vec::new(),
+                .collect()
+        } else {
+            Vec::new()
         };
         let (generation, leader) = (self.generation, self.leader.clone());
         Some(Joined {
@@ -350,10 +350,7 @@ impl Group {
             }
             stays
         });
-        match self.members.len() < before {
-            true => self.after_loss(now),
-            false => self.complete_join(now),
-        }
+        if self.members.len() < before { self.after_loss(now) } else { self.complete_join(now) }
     }
 
     fn after_loss(&mut self, now: Instant) {

@@ -126,14 +126,13 @@ impl Broker {
     ) -> Result<(Identity, Option<i16>), ResponseError> {
         let (now, before) = (known.producer.epoch, known.producer.epoch_before);
         match claim {
-            None => {}
             Some(claim) if claim.id != known.producer.id => return Err(fenced),
             // The answer to its last request was lost: it gets the same again.
             Some(claim) if before == Some(claim.epoch) && known.ongoing.is_none() => {
                 return Ok((Identity { id: claim.id, epoch: now }, before));
             }
             Some(claim) if claim.epoch != now => return Err(fenced),
-            Some(_) => {}
+            None | Some(_) => {}
         }
         if known.ongoing.is_some() {
             turn.end(Ending::Fence).await?;

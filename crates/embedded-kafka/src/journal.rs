@@ -100,10 +100,7 @@ impl Journal {
 
     /// Waits until what was written before `position` is as durable as the fsync mode promises.
     pub(crate) async fn settle(&self, position: i64) -> io::Result<()> {
-        match self.syncs_first {
-            true => self.sync_to(position).await,
-            false => Ok(()),
-        }
+        if self.syncs_first { self.sync_to(position).await } else { Ok(()) }
     }
 
     /// Waits for all that is written now.
@@ -188,9 +185,10 @@ fn line(entry: &Entry) -> io::Result<Vec<u8>> {
 
 fn parse(line: &[u8]) -> Option<Entry> {
     let (sum, json) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split_once(' ')?;
-    match u32::from_str_radix(sum, 16).ok()? == crc32c::crc32c(json.as_bytes()) {
-        true => serde_json::from_str(json).ok(),
-        false => None,
+    if u32::from_str_radix(sum, 16).ok()? == crc32c::crc32c(json.as_bytes()) {
+        serde_json::from_str(json).ok()
+    } else {
+        None
     }
 }
 

@@ -155,11 +155,11 @@ impl Ledger {
             }
             Entry::ProducerIds { next } => self.next_producer_id = next,
             Entry::Offsets { group, offsets } => {
-                self.offsets.entry(group).or_default().extend(offsets)
+                self.offsets.entry(group).or_default().extend(offsets);
             }
             Entry::OffsetsForgotten { group, places } => self.forget_offsets(&group, &places),
             Entry::Producer { transactional_id, producer } => {
-                self.begin_producer(transactional_id, producer)
+                self.begin_producer(transactional_id, producer);
             }
             Entry::Enlisted { transactional_id, places } => {
                 if let Some(ongoing) = self.ongoing(&transactional_id) {
@@ -172,7 +172,7 @@ impl Ledger {
                 }
             }
             Entry::Decided { transactional_id, decision } => {
-                self.decide(&transactional_id, decision)
+                self.decide(&transactional_id, decision);
             }
             Entry::ProducerForgotten { transactional_id } => {
                 self.transactions.remove(&transactional_id);
@@ -211,12 +211,11 @@ impl Ledger {
     }
 
     fn begin_producer(&mut self, transactional_id: String, producer: Producer) {
-        match self.transactions.get_mut(&transactional_id) {
-            Some(transactions) => transactions.producer = producer,
-            None => {
-                let transactions = Transactions { producer, ongoing: None, decision: None };
-                self.transactions.insert(transactional_id, transactions);
-            }
+        if let Some(transactions) = self.transactions.get_mut(&transactional_id) {
+            transactions.producer = producer
+        } else {
+            let transactions = Transactions { producer, ongoing: None, decision: None };
+            self.transactions.insert(transactional_id, transactions);
         }
     }
 

@@ -158,10 +158,10 @@ impl Log {
     pub(crate) fn span_from(&self, offset: i64) -> Span {
         match self.sealed.partition_point(|segment| segment.base_offset <= offset) {
             after if after == self.sealed.len() && self.active.base_offset <= offset => {
-                self.active.from_offset(offset)
+                self.active.span_from(offset)
             }
             after => {
-                self.sealed.get(after.saturating_sub(1)).unwrap_or(&self.active).from_offset(offset)
+                self.sealed.get(after.saturating_sub(1)).unwrap_or(&self.active).span_from(offset)
             }
         }
     }
@@ -171,7 +171,7 @@ impl Log {
         let segments = self.sealed.iter().chain([&self.active]);
         segments
             .filter(|segment| timestamp <= segment.max_timestamp)
-            .map(|segment| segment.from_time(timestamp))
+            .map(|segment| segment.span_from_time(timestamp))
             .collect()
     }
 

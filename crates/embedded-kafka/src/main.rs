@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
             let mut chain = format!("embedded-kafka: {error}");
             let mut source = error.source();
             while let Some(cause) = source {
-                chain.push_str(&format!(": {cause}"));
+                chain = format!("{chain}: {cause}");
                 source = cause.source();
             }
             drop(writeln!(std::io::stderr(), "{chain}"));
@@ -50,8 +50,5 @@ fn read_flags(mut flags: impl Iterator<Item = String>) -> Result<Settings, Box<d
             _ => return Err(USAGE.into()),
         }
     }
-    match settings.data_dir.as_os_str().is_empty() {
-        true => Err(USAGE.into()),
-        false => Ok(settings),
-    }
+    if settings.data_dir.as_os_str().is_empty() { Err(USAGE.into()) } else { Ok(settings) }
 }

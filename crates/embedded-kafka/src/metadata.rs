@@ -76,14 +76,15 @@ impl Broker {
         request: &FindCoordinatorRequest,
     ) -> FindCoordinatorResponse {
         let response = FindCoordinatorResponse::default();
-        match COORDINATOR_KINDS.contains(&request.key_type) {
-            true => response
+        if COORDINATOR_KINDS.contains(&request.key_type) {
+            response
                 .with_node_id(NODE)
                 .with_host(self.host())
-                .with_port(i32::from(self.address.port())),
-            false => response
+                .with_port(i32::from(self.address.port()))
+        } else {
+            response
                 .with_error_code(ResponseError::InvalidRequest.code())
-                .with_node_id(BrokerId(-1)),
+                .with_node_id(BrokerId(-1))
         }
     }
 

@@ -183,28 +183,28 @@ impl Broker {
         let group = request.group_id.as_str();
         self.journal.read(|ledger| {
             let known = ledger.offsets.get(group);
-            let asked: Vec<(TopicName, Vec<i32>)> = match &request.topics {
-                Some(topics) => topics
+            let asked: Vec<(TopicName, Vec<i32>)> = if let Some(topics) = &request.topics {
+                topics
                     .iter()
                     .map(|asked| (asked.name.clone(), asked.partition_indexes.clone()))
-                    .collect(),
-                None => {
-                    let mut all: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-                    for place in known.iter().flat_map(|offsets| offsets.keys()) {
-                        all.entry(&place.topic).or_default().push(place.partition);
-                    }
-                    let name = |topic: &str| TopicName(StrBytes::from_string(topic.to_owned()));
-                    all.into_iter().map(|(topic, partitions)| (name(topic), partitions)).collect()
+                    .collect()
+            } else {
+                let mut all: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+                for place in known.iter().flat_map(|offsets| offsets.keys()) {
+                    all.entry(&place.topic).or_default().push(place.partition);
                 }
+                let name = |topic: &str| TopicName(StrBytes::from_string(topic.to_owned()));
+                all.into_iter().map(|(topic, partitions)| (name(topic), partitions)).collect()
             };
             let topics = asked.into_iter().map(|(name, numbers)| {
                 let partitions = numbers.into_iter().map(|number| {
                     let place = Place { topic: name.to_string(), partition: number };
                     // A position that an open transaction is about to move is not for the next owner yet (KIP-447).
-                    match request.require_stable && ledger.is_unstable(group, &place) {
-                        true => position(number, None)
-                            .with_error_code(ResponseError::UnstableOffsetCommit.code()),
-                        false => position(number, known.and_then(|offsets| offsets.get(&place))),
+                    if request.require_stable && ledger.is_unstable(group, &place) {
+                        position(number, None)
+                            .with_error_code(ResponseError::UnstableOffsetCommit.code())
+                    } else {
+                        position(number, known.and_then(|offsets| offsets.get(&place)))
                     }
                 });
                 let partitions = partitions.collect();

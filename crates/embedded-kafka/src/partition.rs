@@ -69,10 +69,7 @@ impl Partition {
 
     /// Waits until all that is written now is as durable as the fsync mode promises.
     pub(crate) async fn settle(&self) -> Result<(), AppendError> {
-        match self.syncs_first {
-            true => self.sync().await,
-            false => Ok(()),
-        }
+        if self.syncs_first { self.sync().await } else { Ok(()) }
     }
 
     /// Syncs all that is written now, whatever the mode.

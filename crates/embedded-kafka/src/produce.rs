@@ -15,8 +15,11 @@ use std::sync::Arc;
 /// What was written for one request, before it is acknowledged.
 #[derive(Debug)]
 pub(crate) struct Produced {
-    topics: Vec<(TopicName, Vec<(i32, Result<Written, ResponseError>)>)>,
+    topics: Vec<(TopicName, Vec<Attempt>)>,
 }
+
+/// A partition by number, and what became of its batch.
+type Attempt = (i32, Result<Written, ResponseError>);
 
 /// One batch in its log.
 #[derive(Debug)]
@@ -78,14 +81,11 @@ fn check(records: &[u8], bytes_max: usize) -> Result<Header, ResponseError> {
     let names_producer = 0 <= header.producer_id;
     let is_numbered = !names_producer || (0 <= header.producer_epoch && 0 <= header.first_sequence);
     let is_owned = names_producer || !header.is_transactional();
-    match header.bytes == records.len()
-        && is_dense
-        && is_numbered
-        && is_owned
-        && !header.is_control()
+    if header.bytes == records.len() && is_dense && is_numbered && is_owned && !header.is_control()
     {
-        true => Ok(header),
-        false => Err(ResponseError::InvalidRecord),
+        Ok(header)
+    } else {
+        Err(ResponseError::InvalidRecord)
     }
 }
 

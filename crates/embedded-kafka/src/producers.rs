@@ -163,7 +163,7 @@ mod tests {
     fn the_next_batch_is_written_and_a_repeated_one_is_not() {
         let known = producers(&[(0, 0, 2), (0, 2, 3)]);
         let check = |sequence, count, expected| {
-            assert_eq!(known.check(&header(0, sequence, count)), expected)
+            assert_eq!(known.check(&header(0, sequence, count)), expected);
         };
         check(5, 1, Ok(Sequence::Next));
         check(2, 3, Ok(Sequence::Duplicate(100)));

@@ -2,7 +2,7 @@
 //!
 //! The index is in memory only and is made again at start, when every batch is read and checked anyway.
 
-use crate::batch::{self, Header, Malformed};
+use crate::batch::{self, Header};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -141,18 +141,18 @@ impl Segment {
     }
 
     /// From a batch at or before `offset` to the end of what is written now.
-    pub(crate) fn from_offset(&self, offset: i64) -> Span {
+    pub(crate) fn span_from(&self, offset: i64) -> Span {
         let after = self.index.partition_point(|mark| mark.base_offset <= offset);
-        self.from_mark(after)
+        self.span_from_mark(after)
     }
 
     /// From a batch at or before the first one with a timestamp of at least `timestamp`.
-    pub(crate) fn from_time(&self, timestamp: i64) -> Span {
+    pub(crate) fn span_from_time(&self, timestamp: i64) -> Span {
         let after = self.index.partition_point(|mark| mark.max_timestamp_before < timestamp);
-        self.from_mark(after)
+        self.span_from_mark(after)
     }
 
-    fn from_mark(&self, after: usize) -> Span {
+    fn span_from_mark(&self, after: usize) -> Span {
         let position =
             after.checked_sub(1).and_then(|at| self.index.get(at)).map_or(0, |mark| mark.position);
         Span { file: Arc::clone(&self.file), position, bytes: self.bytes - position }
@@ -228,10 +228,7 @@ impl Span {
 }
 
 fn header_at(chunk: &[u8], at: usize) -> Option<Header> {
-    match Header::peek(chunk.get(at..)?) {
-        Ok(header) => Some(header),
-        Err(Malformed::Torn | Malformed::Legacy | Malformed::Corrupt) => None,
-    }
+    Header::peek(chunk.get(at..)?).ok()
 }
 
 #[cfg(test)]
@@ -271,7 +268,7 @@ mod tests {
         let check = |from, until, expected: &[i64]| {
             let wanted = Wanted { from, until, bytes_max: 1 << 20, at_least_one: true };
             assert_eq!(
-                offsets(&segment.from_offset(from).read(wanted).unwrap()),
+                offsets(&segment.span_from(from).read(wanted).unwrap()),
                 expected,
                 "{from}..{until}"
             );
@@ -288,9 +285,9 @@ mod tests {
         let segment = segment_of(directory.path(), 500);
         for from in [0, 333, 998] {
             let wanted = Wanted { from, until: 1_000, bytes_max: 1, at_least_one: true };
-            assert_eq!(offsets(&segment.from_offset(from).read(wanted).unwrap()), [from / 2 * 2]);
+            assert_eq!(offsets(&segment.span_from(from).read(wanted).unwrap()), [from / 2 * 2]);
             let wanted = Wanted { at_least_one: false, ..wanted };
-            assert_eq!(offsets(&segment.from_offset(from).read(wanted).unwrap()), [] as [i64; 0]);
+            assert_eq!(offsets(&segment.span_from(from).read(wanted).unwrap()), [] as [i64; 0]);
         }
     }
 
@@ -311,7 +308,7 @@ mod tests {
         let segment = segment_of(directory.path(), 500);
         for time in [0, 3, 1_000, 7_777] {
             let first = segment
-                .from_time(time)
+                .span_from_time(time)
                 .find(|header, _| (time <= header.max_timestamp).then_some(header.base_offset));
             assert_eq!(first.unwrap(), Some((time + 14) / 20 * 2), "{time}");
         }

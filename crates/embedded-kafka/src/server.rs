@@ -38,16 +38,17 @@ pub(crate) async fn serve(broker: Arc<Broker>, listener: TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => {
+            Ok((stream, peer)) => {
+                if let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
                     let serving = Arc::clone(&broker);
                     broker.tasks.spawn(async move {
                         converse(serving, stream, peer).await;
                         drop(slot);
                     });
+                } else {
+                    tracing::warn!(%peer, "a connection too many is closed")
                 }
-                Err(_) => tracing::warn!(%peer, "a connection too many is closed"),
-            },
+            }
             Err(error) => {
                 // Out of file handles, usually: others may close theirs meanwhile.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -147,6 +148,6 @@ impl Requests {
                 Ok(_) => {}
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -49,7 +49,7 @@ impl Settings {
             request_bytes_max: 100 << 20,
             connections_max: 1_000,
             initial_rebalance_delay: Duration::from_millis(200),
-            transaction_timeout_max: Duration::from_secs(15 * 60),
+            transaction_timeout_max: Duration::from_mins(15),
             journal_bytes_max: 8 << 20,
         }
     }

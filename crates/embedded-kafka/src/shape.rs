@@ -37,10 +37,7 @@ pub(crate) fn skip<'b>(fields: &[Field], mut bytes: &'b [u8], style: Style) -> O
     for field in fields {
         bytes = skip_field(field, bytes, style)?;
     }
-    match style.flexible {
-        true => skip_tags(bytes),
-        false => Some(bytes),
-    }
+    if style.flexible { skip_tags(bytes) } else { Some(bytes) }
 }
 
 fn skip_field<'b>(field: &Field, bytes: &'b [u8], style: Style) -> Option<&'b [u8]> {

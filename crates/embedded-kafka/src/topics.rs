@@ -153,9 +153,12 @@ impl Topics {
         let opened = self
             .make_partitions(name, topic.id, 0..partitions)
             .map_err(|error| storage_error(&error))?;
-        let (position, ()) = journal.decide(|ledger| match ledger.topics.contains_key(name) {
-            true => Err(Refusal(ResponseError::TopicAlreadyExists)),
-            false => Ok((vec![Entry::Topic { name: name.to_owned(), topic: topic.clone() }], ())),
+        let (position, ()) = journal.decide(|ledger| {
+            if ledger.topics.contains_key(name) {
+                Err(Refusal(ResponseError::TopicAlreadyExists))
+            } else {
+                Ok((vec![Entry::Topic { name: name.to_owned(), topic: topic.clone() }], ()))
+            }
         })?;
         self.put(name.to_owned(), topic, opened);
         tracing::info!(topic = name, partitions, "topic created");

@@ -66,11 +66,10 @@ impl Broker {
         self: &Arc<Self>,
         transactional_id: &str,
     ) -> Result<Turn, ResponseError> {
-        match locked(&self.coordinator.busy).insert(transactional_id.to_owned()) {
-            true => {
-                Ok(Turn { broker: Arc::clone(self), transactional_id: transactional_id.to_owned() })
-            }
-            false => Err(ResponseError::ConcurrentTransactions),
+        if locked(&self.coordinator.busy).insert(transactional_id.to_owned()) {
+            Ok(Turn { broker: Arc::clone(self), transactional_id: transactional_id.to_owned() })
+        } else {
+            Err(ResponseError::ConcurrentTransactions)
         }
     }
 

@@ -46,9 +46,10 @@ impl Holder<'_> {
 }
 
 fn fenced_since(version: i16, first: i16) -> ResponseError {
-    match first <= version {
-        true => ResponseError::ProducerFenced,
-        false => ResponseError::InvalidProducerEpoch,
+    if first <= version {
+        ResponseError::ProducerFenced
+    } else {
+        ResponseError::InvalidProducerEpoch
     }
 }
 
@@ -75,10 +76,7 @@ impl Broker {
         let is_known =
             |place: &Place| self.topics.partition(&place.topic, place.partition).is_some();
         let all_known = places.iter().all(is_known);
-        let enlisted = match all_known {
-            true => self.enlist(holder, &places),
-            false => Ok(()),
-        };
+        let enlisted = if all_known { self.enlist(holder, &places) } else { Ok(()) };
         let code = |place: &Place| match &enlisted {
             Err(error) => error.code(),
             Ok(()) if all_known => 0,
@@ -115,9 +113,10 @@ impl Broker {
                 transactional_id: turn.transactional_id.clone(),
                 places: new.clone(),
             };
-            match new.is_empty() && ongoing.is_some() {
-                true => Ok((vec![], ())),
-                false => Ok::<_, Refusal>((vec![entry], ())),
+            if new.is_empty() && ongoing.is_some() {
+                Ok((vec![], ()))
+            } else {
+                Ok::<_, Refusal>((vec![entry], ()))
             }
         })?;
         for partition in

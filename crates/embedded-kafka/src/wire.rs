@@ -126,13 +126,11 @@ fn produce(broker: &Arc<Broker>, call: &Call) -> Result<Reply, Malformed> {
     let produced = broker.produce(request);
     let call = Call { body: Bytes::new(), ..call.clone() };
     let acknowledged = async move { call.encode(&produced.acknowledge().await) };
-    match wants_answer {
-        true => Ok(Reply::Later(Box::pin(acknowledged))),
-        // Nobody is told, but readers see it only after the sync.
-        false => {
-            broker.tasks.spawn(acknowledged);
-            Ok(Reply::None)
-        }
+    if wants_answer {
+        Ok(Reply::Later(Box::pin(acknowledged)))
+    } else {
+        broker.tasks.spawn(acknowledged);
+        Ok(Reply::None)
     }
 }
 

@@ -1,5 +1,5 @@
 //! The broker as its users meet it: over sockets, with its directory, killed and started again.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use bytes::{Buf, Bytes, BytesMut};
 use embedded_kafka::{EmbeddedKafka, Fsync, Settings, StartError};

@@ -96,7 +96,7 @@ fn who_does_not_join_again_in_time_is_out() {
     let mut back = again(&mut group, &leader.member_id, now);
     // It lives, but does not join.
     for second in 1..30 {
-        drop(heartbeat(&mut group, &follower, now + Duration::from_secs(second)));
+        assert!(heartbeat(&mut group, &follower, now + Duration::from_secs(second)).is_err());
         group.tick(now + Duration::from_secs(second));
     }
     assert!(back.try_recv().is_err());
