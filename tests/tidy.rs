@@ -85,14 +85,14 @@ fn names(line: &str, library: &str) -> bool {
     })
 }
 
-/// What is wrong with the file at `path` as a file.
+/// What is wrong with the source file at `path` as a file.
 fn file_breaches(path: &str, source: &str) -> Vec<String> {
     let mut breaches = Vec::new();
     let lines = source.lines().count();
-    if path.ends_with(".rs") && LINES_MAX < lines {
+    if LINES_MAX < lines {
         breaches.push(format!("{path}: {lines} lines, at most {LINES_MAX}"));
     }
-    if path.ends_with(".rs") && !source.trim_start().starts_with("//!") {
+    if !source.trim_start().starts_with("//!") {
         breaches.push(format!("{path}: does not open with a sentence on what it is"));
     }
     breaches
@@ -128,6 +128,13 @@ fn files() -> Vec<(String, PathBuf)> {
         }
     }
     files
+}
+
+/// Path and text of every Rust file.
+fn sources() -> Vec<(String, String)> {
+    let is_rust = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
+    let rust = files().into_iter().filter(|(_, file)| is_rust(file));
+    rust.map(|(path, file)| (path, fs::read_to_string(file).unwrap())).collect()
 }
 
 /// Folder of each crate of ours with the folders of those that it needs to run; its tests may need others.
@@ -170,21 +177,19 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn libraries_that_reach_outside_are_named_in_one_place() {
-    // This file names them in its made-up cases.
-    let is_source = |path: &str| path.ends_with(".rs") && path != "tests/tidy.rs";
-    let sources = files().into_iter().filter(|(path, _)| is_source(path));
-    let breaches: Vec<_> = sources
-        .flat_map(|(path, file)| confinement_breaches(&path, &fs::read_to_string(file).unwrap()))
+    let breaches: Vec<_> = sources()
+        .iter()
+        // This file names them in its made-up cases.
+        .filter(|(path, _)| path != "tests/tidy.rs")
+        .flat_map(|(path, source)| confinement_breaches(path, source))
         .collect();
     assert_none(&breaches);
 }
 
 #[test]
 fn files_are_short_and_say_what_they_are() {
-    let sources = files().into_iter().filter(|(path, _)| path.ends_with(".rs"));
-    let breaches: Vec<_> = sources
-        .flat_map(|(path, file)| file_breaches(&path, &fs::read_to_string(file).unwrap()))
-        .collect();
+    let breaches: Vec<_> =
+        sources().iter().flat_map(|(path, source)| file_breaches(path, source)).collect();
     assert_none(&breaches);
 }
 
