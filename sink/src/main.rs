@@ -21,6 +21,10 @@ use tracing::info;
 /// The store where none is set.
 const STORE_DEFAULT: &str = "sqlite:verdicts.db";
 
+const SETTINGS: &str = "\
+Settings come from a file (TOML, sections [kafka], [sink] and [telemetry]), then the environment
+(VERDICT_SINK__ROWS_MAX for rows_max in [sink]), then --set; the later wins.";
+
 /// Environment variables that begin like settings and are none of the sink's.
 const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_CONFIG",
@@ -31,12 +35,9 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_UP__*",
 ];
 
-/// Writes verdicts as rows.
-///
-/// Settings come from a file (TOML, sections [kafka], [sink] and [telemetry]), then the environment (VERDICT_SINK__ROWS_MAX
-/// for rows_max in [sink]), then --set; the later wins.
+/// Writes verdicts as rows
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = SETTINGS)]
 struct Arguments {
     /// Settings file in TOML
     #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]

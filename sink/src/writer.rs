@@ -144,7 +144,8 @@ impl Desk {
         round.invalid_are_durable();
 
         // Ranges of rows that are still to be written, the first on top.
-        let mut ranges: Vec<Range<usize>> = vec![0..round.rows().len()];
+        let all = 0..round.rows().len();
+        let mut ranges: Vec<Range<usize>> = vec![all];
         while let Some(range) = ranges.pop() {
             let rows = round.rows().get(range.clone()).unwrap_or_default();
             if rows.is_empty() {

@@ -178,7 +178,7 @@ async fn a_stop_is_obeyed_while_the_store_is_away() {
         store.stop.cancel();
     };
     // The wait is an hour: only the stop can end it.
-    let (outcome, ()) = tokio::join!(run(&broker, &store, Duration::from_secs(3_600)), stopping);
+    let (outcome, ()) = tokio::join!(run(&broker, &store, Duration::from_hours(1)), stopping);
     outcome.unwrap();
     assert_eq!(store.inner.rows().len(), 0);
     assert_eq!(broker.committed(GROUP, VERDICTS, 0), None, "what is not a row is read again");
