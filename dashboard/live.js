@@ -10,7 +10,8 @@ const LISTED_MAX = 50;
 const DRAW_EVERY = 250;
 
 export function openLive(page) {
-  const minute = new Minute();
+  const now = () => performance.now() / 1000;
+  const minute = new Minute(now());
   const own = new Set();
   let latest = [];
   let lost = 0;
@@ -19,7 +20,6 @@ export function openLive(page) {
   const list = page.getElementById("verdicts");
   const noneYet = page.getElementById("none-yet");
   const notice = page.getElementById("lost");
-  const now = () => performance.now() / 1000;
 
   const draw = () => {
     drawing = false;
@@ -89,7 +89,7 @@ function figures(page, minute, now) {
   const labels = minute.labels(now);
   const sum = labels.reduce((all, [, count]) => all + count, 0);
   page.getElementById("rate").textContent = number(minute.rate(now));
-  page.getElementById("minute-count").textContent = sum > 0 ? `${sum.toLocaleString("en")}, at most ${Math.max(...counts).toLocaleString("en")} a second` : "";
+  page.getElementById("minute-count").textContent = sum > 0 ? `${sum.toLocaleString("en")}, at most ${Math.max(0, ...counts).toLocaleString("en")} a second` : "";
 
   const { line, area } = outline(counts, 240, 48);
   page.querySelector("#sparkline .line").setAttribute("d", line);

@@ -1,9 +1,15 @@
-// Counts of the last minute, by second and label. Time is an argument, in seconds.
+// Counts of the last minute, by second and label. Time is an argument, in seconds. What came before `start` is unknown, not
+// nothing.
 
 export const SECONDS = 60;
 
 export class Minute {
+  #start;
   #seconds = Array.from({ length: SECONDS }, () => ({ of: -1, count: 0, labels: new Map() }));
+
+  constructor(start) {
+    this.#start = Math.floor(start);
+  }
 
   add(label, now) {
     const second = this.#at(Math.floor(now));
@@ -11,15 +17,17 @@ export class Minute {
     second.labels.set(label, (second.labels.get(label) ?? 0) + 1);
   }
 
-  /** Counts of the last 60 full seconds, oldest first. The running one is left out: it would look like a fall. */
+  /** Counts of the full seconds since the start, 60 at most, oldest first. The running one would look like a fall. */
   counts(now) {
-    const last = Math.floor(now) - 1;
-    return Array.from({ length: SECONDS }, (_, index) => this.#count(last - SECONDS + 1 + index));
+    const end = Math.floor(now);
+    const begin = Math.max(this.#start, end - SECONDS);
+    return Array.from({ length: end - begin }, (_, index) => this.#count(begin + index));
   }
 
   /** Verdicts a second, mean of the last ten full seconds. */
   rate(now) {
-    return this.counts(now).slice(-10).reduce((sum, count) => sum + count, 0) / 10;
+    const counts = this.counts(now).slice(-10);
+    return counts.length > 0 ? counts.reduce((sum, count) => sum + count, 0) / counts.length : 0;
   }
 
   /** Counts by label, most frequent first; the running second included. */
@@ -39,19 +47,22 @@ export class Minute {
   }
 
   #count(of) {
-    const slot = this.#seconds[((of % SECONDS) + SECONDS) % SECONDS];
+    const slot = this.#seconds[of % SECONDS];
     return slot.of === of ? slot.count : 0;
   }
 }
 
-/** The outline of `counts` in a box, as the `d` of a path: open for the line, closed for the area. */
+/** The outline of `counts` in a box, newest at its right edge, as the `d` of a path: open for the line, closed for the area. */
 export function outline(counts, width, height) {
+  if (counts.length === 0) return { line: "", area: "" };
+  const step = width / (SECONDS - 1);
+  const left = width - (counts.length - 1) * step;
   const most = Math.max(1, ...counts);
   const points = counts.map((count, index) => {
-    const x = (index * width) / (counts.length - 1);
+    const x = left + index * step;
     const y = height - 2 - (count / most) * (height - 4);
     return `${x.toFixed(1)} ${y.toFixed(1)}`;
   });
   const line = `M${points.join("L")}`;
-  return { line, area: `${line}L${width} ${height}L0 ${height}Z` };
+  return { line, area: `${line}L${width} ${height}L${left.toFixed(1)} ${height}Z` };
 }

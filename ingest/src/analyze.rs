@@ -1,6 +1,6 @@
 //! `POST /analyze`: one review in, its verdict out.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt::Write as _, sync::Arc, time::Instant};
 
 use axum::{
     Extension, Json,
@@ -125,7 +125,7 @@ pub(crate) fn preference(headers: &HeaderMap) -> Preference {
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let values = headers.get_all("idempotency-key");
     IdempotencyKey::parse(values.iter().map(HeaderValue::as_bytes))
-        .map_err(|error| Problem::new(Kind::KeyInvalid, error))
+        .map_err(|error| Problem::new(Kind::KeyInvalid, error.to_string()))
 }
 
 /// What is counted of an answer.
@@ -143,9 +143,9 @@ fn judged(verdict: &Verdict, is_replayed: bool, start: Instant) -> Response {
     let total = clock::monotonic().saturating_duration_since(start).as_millis();
     let mut response = Json(verdict).into_response();
     let headers = response.headers_mut();
-    headers.insert("x-total-time", number(total));
-    headers.insert("x-queue-time", number(verdict.queue_ms.round()));
-    headers.insert("x-inference-time", number(verdict.inference_ms.round()));
+    headers.insert("x-total-time", number(&total));
+    headers.insert("x-queue-time", number(&verdict.queue_ms.round()));
+    headers.insert("x-inference-time", number(&verdict.inference_ms.round()));
     headers.insert("x-compute-tokens", HeaderValue::from(verdict.tokens));
     if is_replayed {
         headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
@@ -172,12 +172,13 @@ pub(crate) fn location(id: &ReviewId) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            drop(write!(path, "%{byte:02X}"));
         }
     }
     path
 }
 
-fn number(number: impl ToString) -> HeaderValue {
+fn number(number: &impl ToString) -> HeaderValue {
     HeaderValue::from_str(&number.to_string()).unwrap_or(const { HeaderValue::from_static("0") })
 }

@@ -33,6 +33,7 @@ const PUBLISHING_MAX: usize = 256;
 
 /// What became of one review of a batch.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the row's number is called row on the wire")]
 pub(crate) struct Row<'a> {
     /// Which review, from 0. Blank lines do not count.
     row: usize,
@@ -96,7 +97,7 @@ pub(crate) async fn batch(
     // Megabytes of JSON would hold up everybody else on this thread.
     let rows = tokio::task::spawn_blocking(move || rows(&body, format, rows_max))
         .await
-        .map_err(|error| Problem::new(Kind::Panicked, error))??;
+        .map_err(|error| Problem::new(Kind::Panicked, error.to_string()))??;
     permit.grow(rows.len().saturating_sub(1))?;
 
     let (wait, applied) = preference(&headers).apply(settings.wait_default, settings.wait_max);

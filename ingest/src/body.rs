@@ -75,7 +75,7 @@ async fn gather(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     let mut bytes = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| Problem::new(Kind::BodyBroken, error))?;
+        let chunk = chunk.map_err(|error| Problem::new(Kind::BodyBroken, error.to_string()))?;
         if bytes_max < bytes.len().saturating_add(chunk.len()) {
             return Err(too_large(bytes_max));
         }

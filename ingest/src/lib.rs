@@ -10,7 +10,7 @@
 //! - `body`, `submission`: from bytes to a review, or to the reason why not; `preference`, `idempotency`: one header each
 //! - `submit`: the way of one review, named, looked up, published, waited for
 //! - `service`: what all routes share; `admission`: how much at once; `ledger`: what was seen lately; `waiting`: who waits
-//! - `tail`: the thread that hears the answers
+//! - `tail`: the thread that hears the answers; [`OpenLater`]: what it reads, before there is a broker
 //! - `problem`: all that goes wrong, in one table; `openapi`: the description, written from the code
 //! - `instruments`: all that is measured
 
@@ -23,6 +23,7 @@ mod idempotency;
 mod instruments;
 mod ledger;
 mod lookup;
+mod open_later;
 mod openapi;
 mod page;
 mod preference;
@@ -37,6 +38,7 @@ mod submit;
 mod tail;
 mod waiting;
 
+pub use open_later::OpenLater;
 pub use openapi::openapi;
 pub use router::router;
 pub use serve::serve;

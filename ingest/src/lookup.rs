@@ -38,7 +38,8 @@ pub(crate) async fn lookup(
     State(service): State<Arc<Service>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|rejection| Problem::new(Kind::PathInvalid, rejection))?;
+    let Path(id) =
+        id.map_err(|rejection| Problem::new(Kind::PathInvalid, rejection.to_string()))?;
     let unknown = || Problem::new(Kind::VerdictUnknown, "no verdict is known under this id");
     let id = ReviewId::new(id).map_err(|_invalid| unknown())?;
     let stored = service.find(&id).await;

@@ -23,7 +23,7 @@ use crate::{
 )]
 struct Description;
 
-/// The description, as OpenAPI.
+/// The description, as `OpenAPI` has it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     Description::openapi()
 }

@@ -131,8 +131,8 @@ impl Kind {
 
 impl Problem {
     /// A problem of `kind`; `detail` helps the sender of this request.
-    pub(crate) fn new(kind: Kind, detail: impl ToString) -> Self {
-        Self { kind, detail: detail.to_string(), errors: Vec::new(), retry_after_s: None }
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after_s: None }
     }
 
     /// Fields that break a rule; at least one.

@@ -43,7 +43,9 @@ impl Submission {
         };
         let mut fields = Fields { fields, errors: Vec::new() };
         let id = fields.text("id").and_then(|id| {
-            ReviewId::new(id).map_err(|error| fields.refuse("id", "id_invalid", error)).ok()
+            ReviewId::new(id)
+                .map_err(|error| fields.refuse("id", "id_invalid", error.to_string()))
+                .ok()
         });
         let text = fields.review();
         let source = fields.text("source").and_then(|source| fields.source(source));
@@ -85,7 +87,7 @@ pub(crate) fn parse(json: &[u8]) -> Result<Value, Problem> {
     // RFC 8259 (8.1) lets a reader skip a byte order mark.
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
     // The message ends in "at line L column C".
-    serde_json::from_str(json).map_err(|error| Problem::new(Kind::BodyNotJson, error))
+    serde_json::from_str(json).map_err(|error| Problem::new(Kind::BodyNotJson, error.to_string()))
 }
 
 /// The fields that are left, and what was wrong with those that were taken.
@@ -95,8 +97,8 @@ struct Fields {
 }
 
 impl Fields {
-    fn refuse(&mut self, field: &'static str, error: &'static str, message: impl ToString) {
-        self.errors.push(FieldError { field, error, message: message.to_string() });
+    fn refuse(&mut self, field: &'static str, error: &'static str, message: impl Into<String>) {
+        self.errors.push(FieldError { field, error, message: message.into() });
     }
 
     /// An optional text; null is absent.
@@ -129,7 +131,7 @@ impl Fields {
                     InvalidText::TooLong { .. } => "review_too_long",
                     InvalidText::TooManyBytes { .. } => "review_too_many_bytes",
                 };
-                self.refuse("review", name, error);
+                self.refuse("review", name, error.to_string());
             })
             .ok()
     }

@@ -128,7 +128,7 @@ impl Service {
         let review = submission.into_review(id.clone(), clock::now());
         let mut record = review
             .to_record(caller.record_headers())
-            .map_err(|error| Problem::new(Kind::BrokerRefused, error))?;
+            .map_err(|error| Problem::new(Kind::BrokerRefused, error.to_string()))?;
         // The event time stands in the value. As a record's timestamp Kafka takes neither a negative one nor, by default, one
         // of more than an hour from now.
         let received_at_ms = review.received_at.as_millisecond();
@@ -142,7 +142,7 @@ impl Service {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error @ PublishError::Full)) => {
                 let seconds = self.admission.retry_after_s(clock::monotonic());
-                Err(Problem::new(Kind::Overloaded, error).retry_after(seconds))
+                Err(Problem::new(Kind::Overloaded, error.to_string()).retry_after(seconds))
             }
             Ok(Err(PublishError::Refused(reason))) => {
                 warn!(reason, "the broker refuses a review");

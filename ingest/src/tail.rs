@@ -39,7 +39,9 @@ impl Tail {
             match self.subscription.poll(RECORDS_MAX, POLL_WAIT_MAX) {
                 Ok(deliveries) => {
                     self.note_assignment(&mut is_away);
-                    deliveries.iter().for_each(|delivery| self.hear(delivery));
+                    for delivery in &deliveries {
+                        self.hear(delivery);
+                    }
                 }
                 Err(SubscribeError::Fatal(reason)) => {
                     self.check.not_ready(reason.as_str());

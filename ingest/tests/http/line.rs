@@ -146,7 +146,7 @@ fn verdict(review: &Review, record: &schemas::Record, place: Place<'_>) -> Verdi
         "schema_version": 1,
         "id": review.id,
         "review": text,
-        "review_sha256": sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        "review_sha256": sha256.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")),
         "label": label,
         "confidence": positive.max(1.0 - positive),
         "probabilities": BTreeMap::from([("positive", positive), ("negative", 1.0 - positive)]),

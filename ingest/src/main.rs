@@ -1,0 +1,130 @@
+//! Ingest on its own: HTTP in, reviews of a Kafka out, answers back.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use broker::{
+    kafka::{KafkaPublish, KafkaSettings, KafkaSubscribe},
+    subscribe::TailFrom,
+};
+use chassis::{
+    Health,
+    settings::Sources,
+    telemetry::{self, TelemetrySettings},
+};
+use clap::Parser;
+use ingest::{OpenLater, Parts};
+use schemas::topics;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// The store where none is set.
+const STORE_DEFAULT: &str = "sqlite:verdicts.db";
+
+/// Environment variables that begin like settings and are none of ingest's.
+const ENVIRONMENT_IGNORED: &[&str] = &[
+    "VERDICT_CONFIG",
+    "VERDICT_MODEL__*",
+    "VERDICT_PROCESSOR__*",
+    "VERDICT_REGENERATE",
+    "VERDICT_SINK__*",
+    "VERDICT_TEST_*",
+    "VERDICT_UP__*",
+];
+
+/// Takes reviews over HTTP and answers with their verdicts.
+///
+/// Settings come from a file (TOML, sections [kafka], [ingest] and [telemetry]), then the environment (VERDICT_INGEST__LISTEN
+/// for listen in [ingest]), then --set; the later wins.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Settings file in TOML
+    #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Overrides one setting, as often as needed: --set ingest.listen=0.0.0.0:8080
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    overrides: Vec<(String, String)>,
+}
+
+/// Every setting of the program.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    kafka: KafkaSettings,
+    ingest: ingest::Settings,
+    telemetry: TelemetrySettings,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Settings { kafka, ingest: settings, telemetry } = settings(Arguments::parse())?;
+
+    let telemetry = telemetry::start("ingest", &telemetry)?;
+
+    let listen = settings.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
+    let store = store::connect(settings.store_or(STORE_DEFAULT)).await?;
+    let publisher = Arc::new(KafkaPublish::connect(&kafka, settings.in_flight_max.get())?);
+    let tail = OpenLater::new(move || {
+        KafkaSubscribe::tail(&kafka, &[topics::VERDICTS, topics::DEAD_LETTERS], TailFrom::End)
+    });
+
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let parts = Parts {
+        publisher: publisher.clone(),
+        tail: Box::new(tail),
+        store,
+        health: Health::new(),
+        metrics: telemetry.router(),
+    };
+    let (grace, flush) = (settings.stopping_max(), settings.publish_wait_max);
+    tasks.spawn(ingest::serve(listener, parts, settings, stop.clone()));
+
+    let outcome = chassis::stop::supervise(tasks, stop, chassis::stop::signalled(), grace).await;
+    // Nothing was promised of what may still be there, but it is likely to be sent again otherwise.
+    outcome.and(publisher.close(flush).await.context("flushing reviews"))
+}
+
+fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
+    let sources = Sources {
+        file: arguments.config,
+        environment_prefix: "VERDICT_",
+        environment_ignored: ENVIRONMENT_IGNORED,
+        overrides: arguments.overrides,
+    };
+    let settings: Settings = chassis::settings::load(&sources)?;
+    settings.kafka.check()?;
+    Ok(settings)
+}
+
+fn key_value(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_is_overridden_by_its_key() {
+        let arguments =
+            ["ingest", "--set", "ingest.batch_rows_max=7", "--set", "ingest.wait_max=1m"];
+        let settings = settings(Arguments::parse_from(arguments)).unwrap();
+        assert_eq!(settings.ingest.batch_rows_max, 7);
+        assert_eq!(settings.ingest.wait_max.as_secs(), 60);
+        let mistaken = Arguments::parse_from(["ingest", "--set", "ingest.rows=7"]);
+        assert!(super::settings(mistaken).unwrap_err().to_string().contains("ingest.rows"));
+    }
+}
