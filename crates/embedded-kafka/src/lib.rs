@@ -3,6 +3,24 @@
 //! It speaks the wire protocol of Apache Kafka, so that librdkafka, the Java clients and kcat work unchanged, idempotence,
 //! transactions (KIP-98, KIP-447) and classic consumer groups (KIP-429) included. It has no replication, no security and
 //! no KIP-848 groups, which is why it refuses to listen on anything but loopback.
+//!
+//! # Layout
+//!
+//! - `server`, `wire`, `apis`, `shape`: sockets, frames, versions, and the guard before the decoder.
+//! - `batch`, `segment`, `log`, `contents`, `producers`, `partition`, `sync`: records on disk, idempotence, group commit.
+//! - `journal`, `ledger`: everything else that must outlive the process.
+//! - `produce`, `fetch`, `offsets`, `metadata`, `admin`, `describe`, `topics`, `config`: what clients ask for.
+//! - `group`, `group_requests`: consumer groups.
+//! - `transaction`, `init_producer`, `transaction_requests`: exactly once.
+//! - `broker`: what they share, and what happens without a request.
+//!
+//! # What is different from Kafka
+//!
+//! - A compressed batch is never opened: its checksum is checked, its records are not, and a search by time answers with
+//!   its first record, which may be a little early.
+//! - Topics with `cleanup.policy=compact` are kept whole.
+//! - A static member that restarts causes a rebalance.
+//! - Fetch sessions (KIP-227), topic ids (KIP-516) and KIP-890 are not offered; clients do without.
 
 mod admin;
 mod apis;

@@ -94,7 +94,7 @@ fn name() -> TopicName {
     TopicName(StrBytes::from_static_str("reviews.v1"))
 }
 
-fn produce(value: &str, magic: i8) -> ProduceRequest {
+fn produce(value: &str, magic: u8) -> ProduceRequest {
     let record = Record {
         transactional: false,
         control: false,
@@ -111,8 +111,9 @@ fn produce(value: &str, magic: i8) -> ProduceRequest {
         headers: kafka_protocol::indexmap::IndexMap::default(),
     };
     let mut records = BytesMut::new();
-    let options = RecordEncodeOptions { version: magic, compression: Compression::None };
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     RecordBatchEncoder::encode(&mut records, [&record], &options).unwrap();
+    *records.get_mut(16).unwrap() = magic;
     let partition = PartitionProduceData::default().with_records(Some(records.freeze()));
     let topic = TopicProduceData::default().with_name(name()).with_partition_data(vec![partition]);
     ProduceRequest::default().with_acks(-1).with_timeout_ms(1_000).with_topic_data(vec![topic])

@@ -103,7 +103,7 @@ async fn every_request_is_answered_in_every_version() {
 }
 
 /// Requests with something in every array, so that every form is walked to its leaves.
-async fn send_filled(broker: &Arc<Broker>) -> Vec<i16> {
+async fn send_administration(broker: &Arc<Broker>) -> Vec<i16> {
     let topic = || TopicName(text("t"));
     let configs = vec![
         CreatableTopicConfig::default().with_name(text("retention.ms")).with_value(Some(text("5"))),
@@ -113,6 +113,38 @@ async fn send_filled(broker: &Arc<Broker>) -> Vec<i16> {
         .with_name(topic())
         .with_assignments(assigned)
         .with_configs(configs);
+    let deleted = delete_records_request::DeleteRecordsTopic::default()
+        .with_name(topic())
+        .with_partitions(vec![delete_records_request::DeleteRecordsPartition::default()]);
+    let described = describe_configs_request::DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configuration_keys(Some(vec![text("retention.ms")]));
+    let change = incremental_alter_configs_request::AlterableConfig::default()
+        .with_name(text("cleanup.policy"))
+        .with_config_operation(2)
+        .with_value(Some(text("compact")));
+    let changed = incremental_alter_configs_request::AlterConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configs(vec![change]);
+    let asked = metadata_request::MetadataRequestTopic::default().with_name(Some(topic()));
+    vec![
+        check(broker, CreateTopicsRequest::default().with_topics(vec![new])).await,
+        check(broker, DeleteRecordsRequest::default().with_topics(vec![deleted])).await,
+        check(broker, DescribeConfigsRequest::default().with_resources(vec![described])).await,
+        check(broker, IncrementalAlterConfigsRequest::default().with_resources(vec![changed]))
+            .await,
+        check(broker, MetadataRequest::default().with_topics(Some(vec![asked]))).await,
+        check(broker, DescribeGroupsRequest::default().with_groups(vec![GroupId(text("g"))])).await,
+        check(broker, DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text("g"))]))
+            .await,
+        check(broker, DeleteTopicsRequest::default().with_topic_names(vec![topic()])).await,
+    ]
+}
+
+async fn send_data(broker: &Arc<Broker>) -> Vec<i16> {
+    let topic = || TopicName(text("t"));
     let produced =
         produce_request::TopicProduceData::default().with_name(topic()).with_partition_data(vec![
             produce_request::PartitionProduceData::default()
@@ -135,28 +167,11 @@ async fn send_filled(broker: &Arc<Broker>) -> Vec<i16> {
         .with_partitions(vec![
             txn_offset_commit_request::TxnOffsetCommitRequestPartition::default(),
         ]);
-    let deleted = delete_records_request::DeleteRecordsTopic::default()
-        .with_name(topic())
-        .with_partitions(vec![delete_records_request::DeleteRecordsPartition::default()]);
-    let described = describe_configs_request::DescribeConfigsResource::default()
-        .with_resource_type(2)
-        .with_resource_name(text("t"))
-        .with_configuration_keys(Some(vec![text("retention.ms")]));
-    let change = incremental_alter_configs_request::AlterableConfig::default()
-        .with_name(text("cleanup.policy"))
-        .with_config_operation(2)
-        .with_value(Some(text("compact")));
-    let changed = incremental_alter_configs_request::AlterConfigsResource::default()
-        .with_resource_type(2)
-        .with_resource_name(text("t"))
-        .with_configs(vec![change]);
-    let asked = metadata_request::MetadataRequestTopic::default().with_name(Some(topic()));
     let fetched_offsets = offset_fetch_request::OffsetFetchRequestTopic::default()
         .with_name(topic())
         .with_partition_indexes(vec![0, 9]);
     let given = sync_group_request::SyncGroupRequestAssignment::default().with_member_id(text("m"));
     vec![
-        check(broker, CreateTopicsRequest::default().with_topics(vec![new])).await,
         check(broker, ProduceRequest::default().with_acks(-1).with_topic_data(vec![produced]))
             .await,
         check(broker, FetchRequest::default().with_max_bytes(9).with_topics(vec![fetched])).await,
@@ -175,23 +190,15 @@ async fn send_filled(broker: &Arc<Broker>) -> Vec<i16> {
         )
         .await,
         check(broker, TxnOffsetCommitRequest::default().with_topics(vec![pending])).await,
-        check(broker, DeleteRecordsRequest::default().with_topics(vec![deleted])).await,
-        check(broker, DescribeConfigsRequest::default().with_resources(vec![described])).await,
-        check(broker, IncrementalAlterConfigsRequest::default().with_resources(vec![changed]))
-            .await,
-        check(broker, MetadataRequest::default().with_topics(Some(vec![asked]))).await,
         check(broker, SyncGroupRequest::default().with_assignments(vec![given])).await,
-        check(broker, DeleteTopicsRequest::default().with_topic_names(vec![topic()])).await,
-        check(broker, DescribeGroupsRequest::default().with_groups(vec![GroupId(text("g"))])).await,
-        check(broker, DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text("g"))]))
-            .await,
     ]
 }
 
 #[tokio::test]
 async fn requests_with_content_are_answered_too() {
     let (_directory, broker) = open();
-    let counts = send_filled(&broker).await;
+    let mut counts = send_administration(&broker).await;
+    counts.extend(send_data(&broker).await);
     assert!(counts.iter().all(|count| 0 < *count), "{counts:?}");
 }
 
