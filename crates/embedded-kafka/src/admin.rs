@@ -89,7 +89,7 @@ impl Broker {
             configs.insert(asked.name.to_string(), value.to_string());
         }
         if validate_only {
-            self.topics.check_new(&asked.name, partitions)?
+            self.topics.check_new(&asked.name, partitions)?;
         } else {
             self.topics.create(&self.journal, &asked.name, partitions, configs).map(|_| ())?;
         }

@@ -212,7 +212,7 @@ impl Ledger {
 
     fn begin_producer(&mut self, transactional_id: String, producer: Producer) {
         if let Some(transactions) = self.transactions.get_mut(&transactional_id) {
-            transactions.producer = producer
+            transactions.producer = producer;
         } else {
             let transactions = Transactions { producer, ongoing: None, decision: None };
             self.transactions.insert(transactional_id, transactions);

@@ -46,7 +46,7 @@ pub(crate) async fn serve(broker: Arc<Broker>, listener: TcpListener) {
                         drop(slot);
                     });
                 } else {
-                    tracing::warn!(%peer, "a connection too many is closed")
+                    tracing::warn!(%peer, "a connection too many is closed");
                 }
             }
             Err(error) => {
