@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn hashes_as_kafka_does() {
         let check = |key: &str, expected: i32| {
-            assert_eq!(murmur2(key.as_bytes()).cast_signed(), expected, "{key}")
+            assert_eq!(murmur2(key.as_bytes()).cast_signed(), expected, "{key}");
         };
         check("21", -973_932_308);
         check("foobar", -790_332_482);

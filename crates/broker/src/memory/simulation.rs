@@ -43,10 +43,10 @@ fn simulate(seed: u64) {
                 published += 1;
             }
             10..13 if replicas.len() < 4 => {
-                replicas.push(replica(&broker, &mut random, fault_rate))
+                replicas.push(replica(&broker, &mut random, fault_rate));
             }
             13..15 if !replicas.is_empty() => {
-                drop(replicas.swap_remove(random.random_range(0..replicas.len())))
+                drop(replicas.swap_remove(random.random_range(0..replicas.len())));
             }
             15 => broker.set_away(random.random_bool(0.3)),
             16..20 => broker.set_away(false),
@@ -73,7 +73,7 @@ fn act(replica: &mut Replica, random: &mut StdRng, seed: u64) {
         let polled = replica.exchange.poll(random.random_range(1..9), Duration::ZERO);
         polled.map(|round| {
             if !round.is_empty() {
-                replica.rounds.push_back(round)
+                replica.rounds.push_back(round);
             }
         })
     } else {

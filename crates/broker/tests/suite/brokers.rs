@@ -38,7 +38,10 @@ pub(crate) fn unused(stem: &str) -> String {
 /// Makes a topic with an unused name.
 pub(crate) fn topic(settings: &KafkaSettings, stem: &str, partitions: u16) -> String {
     let name = unused(stem);
-    let specs = [TopicSpec::new(&name, partitions)];
+    let mut spec = TopicSpec::new(&name, partitions);
+    // Records of the checks bear timestamps of long ago; Kafka's default is to delete such within minutes.
+    spec.config.insert("retention.ms".to_owned(), "-1".to_owned());
+    let specs = [spec];
     block_on(ensure_topics(settings, &specs, Duration::from_secs(20))).unwrap();
     name
 }

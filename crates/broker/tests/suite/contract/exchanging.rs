@@ -34,7 +34,7 @@ pub(super) fn a_failed_commit_leaves_no_trace_and_is_read_again(cluster: &Cluste
     let mut outbox = echo(&round, &output);
     let oversized =
         Record { value: Some(vec![7; OUTBOX_RECORD_BYTES_MAX + 1]), ..Record::default() };
-    outbox.push(Outgoing { topic: outbox[0].topic.clone(), record: oversized });
+    outbox.push(Outgoing { topic: output.as_str().into(), record: oversized });
 
     let refused = exchange.commit(outbox, &Progress::of(&round)).unwrap_err();
     assert!(matches!(refused, ExchangeError::Refused(_)), "{refused}");
