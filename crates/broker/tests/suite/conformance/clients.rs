@@ -1,31 +1,26 @@
 //! Clients as the tests need them, and waiting with a deadline.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, DefaultConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Headers, Message, ToBytes};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::ClientContext;
+
+use crate::brokers::{block_on, unused};
 
 /// How long anything may take before a test calls it a failure. Long, since the machine may be busy with other tests.
 pub(super) const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Settings of a client, over those that the constructors below choose.
 pub(super) type Overrides<'a> = &'a [(&'a str, &'a str)];
-
-/// A name that no other test and no earlier run has used.
-pub(super) fn unique(word: &str) -> String {
-    let mut name = word.to_owned();
-    write!(name, "-{:012x}", rand::random::<u64>() >> 16).unwrap();
-    name
-}
 
 /// Calls `attempt` until it answers, and panics with `what` when that takes longer than [`PATIENCE`].
 pub(super) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
@@ -37,11 +32,6 @@ pub(super) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) 
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Waits for a future of the admin client, which runs on a thread of its own.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn config(broker: &str, chosen: Overrides<'_>, overrides: Overrides<'_>) -> ClientConfig {
@@ -69,23 +59,25 @@ pub(super) fn create_topic(
     partitions: i32,
     settings: Overrides<'_>,
 ) -> Result<(), RDKafkaErrorCode> {
-    let topic = settings
-        .iter()
-        .fold(NewTopic::new(name, partitions, TopicReplication::Fixed(1)), |topic, (name, value)| {
-            topic.set(name, value)
-        });
-    let answers = wait(admin(broker).create_topics(&[topic], &admin_options())).unwrap();
+    let topic = settings.iter().fold(
+        NewTopic::new(name, partitions, TopicReplication::Fixed(1)),
+        |topic, (name, value)| topic.set(name, value),
+    );
+    let answers = block_on(admin(broker).create_topics(&[topic], &admin_options())).unwrap();
     answers.into_iter().next().unwrap().map(drop).map_err(|(_, code)| code)
 }
 
 /// A new topic, with a leader for every partition.
 pub(super) fn topic_with(broker: &str, partitions: i32, settings: Overrides<'_>) -> String {
-    let name = unique("topic");
+    let name = unused("topic");
     create_topic(broker, &name, partitions, settings).unwrap();
     let wanted = usize::try_from(partitions).unwrap();
     eventually("a leader for every partition", || (led(broker, &name) == wanted).then_some(()));
     name
 }
+
+/// The settings of a topic whose records say that they are years old: age is counted from the time of the event.
+pub(super) const KEEP: Overrides<'_> = &[("retention.ms", "-1")];
 
 pub(super) fn topic(broker: &str, partitions: i32) -> String {
     topic_with(broker, partitions, &[])
@@ -94,54 +86,54 @@ pub(super) fn topic(broker: &str, partitions: i32) -> String {
 /// How many partitions of the topic have a leader.
 pub(super) fn led(broker: &str, topic: &str) -> usize {
     let metadata = admin(broker).inner().fetch_metadata(Some(topic), PATIENCE).unwrap();
-    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
     partitions.filter(|partition| partition.error().is_none() && 0 <= partition.leader()).count()
 }
 
-/// What became of a record.
-#[derive(Clone, Debug)]
-pub(super) struct Report {
-    pub key: String,
-    /// Partition and offset, or why it was not written.
-    pub outcome: Result<(i32, i64), RDKafkaErrorCode>,
-}
+/// Where a record was written, by partition and offset, or why it was not.
+pub(super) type Outcome = Result<(i32, i64), RDKafkaErrorCode>;
 
-/// The reports of one producer, in the order in which they came.
+/// What became of a producer's records, in the order in which it was known.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reports(Arc<Mutex<Vec<Report>>>);
+pub(super) struct Outcomes(Arc<Mutex<Vec<Outcome>>>);
 
-impl ClientContext for Reports {}
+impl ClientContext for Outcomes {}
 
-impl ProducerContext for Reports {
+impl ProducerContext for Outcomes {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        let (message, outcome) = match result {
-            Ok(message) => (message, Ok((message.partition(), message.offset()))),
-            Err((error, message)) => (message, Err(error.rdkafka_error_code().unwrap())),
+        let outcome = match result {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, _)) => Err(error.rdkafka_error_code().unwrap()),
         };
-        let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-        self.0.lock().unwrap().push(Report { key, outcome });
+        self.0.lock().unwrap().push(outcome);
     }
 }
 
 /// A producer that remembers what became of each record. acks=all and idempotent, as everything of ours is.
 pub(super) struct Writer {
-    pub producer: ThreadedProducer<Reports>,
-    reports: Reports,
+    pub producer: ThreadedProducer<Outcomes>,
+    outcomes: Outcomes,
 }
 
 impl Writer {
     pub(super) fn new(broker: &str, overrides: Overrides<'_>) -> Writer {
-        let chosen = [("enable.idempotence", "true"), ("linger.ms", "5"), ("message.timeout.ms", "40000")];
-        let reports = Reports::default();
-        let producer = config(broker, &chosen, overrides).create_with_context(reports.clone()).unwrap();
-        Writer { producer, reports }
+        let chosen =
+            [("enable.idempotence", "true"), ("linger.ms", "5"), ("message.timeout.ms", "40000")];
+        let outcomes = Outcomes::default();
+        let producer =
+            config(broker, &chosen, overrides).create_with_context(outcomes.clone()).unwrap();
+        Writer { producer, outcomes }
     }
 
     /// A transactional one that has not yet called `init_transactions`.
     pub(super) fn transactional(broker: &str, id: &str, overrides: Overrides<'_>) -> Writer {
-        let chosen = [("transactional.id", id), ("message.timeout.ms", "10000"), ("transaction.timeout.ms", "10000")];
+        let chosen = [
+            ("transactional.id", id),
+            ("message.timeout.ms", "10000"),
+            ("transaction.timeout.ms", "10000"),
+        ];
         Writer::new(broker, &[&chosen, overrides].concat())
     }
 
@@ -152,7 +144,10 @@ impl Writer {
         writer
     }
 
-    pub(super) fn send<P: ToBytes + ?Sized>(&self, record: BaseRecord<'_, str, P>) -> Result<(), KafkaError> {
+    pub(super) fn send<P: ToBytes + ?Sized>(
+        &self,
+        record: BaseRecord<'_, str, P>,
+    ) -> Result<(), KafkaError> {
         self.producer.send(record).map_err(|(error, _)| error)
     }
 
@@ -162,21 +157,21 @@ impl Writer {
     }
 
     /// Waits until the fate of every record so far is known.
-    pub(super) fn settled(&self) -> Vec<Report> {
+    pub(super) fn settled(&self) -> Vec<Outcome> {
         self.producer.flush(PATIENCE).unwrap();
-        self.reports()
+        self.outcomes()
     }
 
     /// The fates known by now.
-    pub(super) fn reports(&self) -> Vec<Report> {
-        self.reports.0.lock().unwrap().clone()
+    pub(super) fn outcomes(&self) -> Vec<Outcome> {
+        self.outcomes.0.lock().unwrap().clone()
     }
 
     /// Waits, and panics unless every record was written.
     pub(super) fn all_written(&self) -> usize {
-        let reports = self.settled();
-        assert!(reports.iter().all(|report| report.outcome.is_ok()), "{reports:?}");
-        reports.len()
+        let outcomes = self.settled();
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        outcomes.len()
     }
 }
 
@@ -211,7 +206,8 @@ pub(super) fn consumer(broker: &str, group: &str, overrides: Overrides<'_>) -> B
 }
 
 /// The member of a classic group, whose timeouts suit a test.
-pub(super) const CLASSIC: Overrides<'_> = &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "300")];
+pub(super) const CLASSIC: Overrides<'_> =
+    &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "300")];
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,6 +223,8 @@ pub(super) struct Read {
 
 impl Read {
     pub(super) fn new(message: &BorrowedMessage<'_>) -> Read {
+        let owned =
+            |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
         Read {
             partition: message.partition(),
             offset: message.offset(),
@@ -242,10 +240,6 @@ impl Read {
     }
 }
 
-fn owned(header: Header<'_, &[u8]>) -> (String, Option<Vec<u8>>) {
-    (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
-}
-
 /// The keys, in order.
 pub(super) fn keys(reads: &[Read]) -> Vec<&str> {
     reads.iter().map(Read::key).collect()
@@ -257,7 +251,7 @@ pub(super) const UNCOMMITTED: Overrides<'_> = &[("isolation.level", "read_uncomm
 /// Everything in a topic that a reader of this isolation may see now.
 pub(super) fn read_to_end(broker: &str, topic: &str, overrides: Overrides<'_>) -> Vec<Read> {
     let overrides = [&[("enable.partition.eof", "true")], overrides].concat();
-    let consumer = consumer(broker, &unique("reader"), &overrides);
+    let consumer = consumer(broker, &unused("reader"), &overrides);
     let mut unfinished = led(broker, topic);
     assert!(0 < unfinished, "{topic} has no partition");
     let mut partitions = TopicPartitionList::new();
@@ -306,7 +300,11 @@ pub(super) fn committed<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &
     committed_in(consumer, topic, 0)
 }
 
-pub(super) fn committed_in<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str, partition: i32) -> Offset {
+pub(super) fn committed_in<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Offset {
     let mut partitions = TopicPartitionList::new();
     partitions.add_partition(topic, partition);
     let answers = consumer.committed_offsets(partitions, PATIENCE).unwrap();

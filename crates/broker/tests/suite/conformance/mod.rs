@@ -11,7 +11,7 @@
 //! # Layout
 //! - [`clients`]: clients as the tests need them, and waiting with a deadline
 //! - [`topics`], [`records`], [`groups`], [`transactions`]: the checks
-//! - [`sequences`]: idempotence, said on the wire, since librdkafka sends nothing twice when all is well
+//! - [`wire`]: what librdkafka does not say when all is well, such as the same batch twice
 //! - [`crashes`]: `SIGKILL`, embedded broker only
 
 #![expect(
@@ -25,14 +25,9 @@ mod clients;
 mod crashes;
 mod groups;
 mod records;
-mod sequences;
 mod topics;
 mod transactions;
-
-/// The broker under test.
-fn broker() -> String {
-    crate::brokers::address()
-}
+mod wire;
 
 /// Whether the broker under test is ours, which has no KIP-848 groups.
 fn is_embedded() -> bool {

@@ -8,18 +8,19 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::broker;
 use super::clients::{
-    PATIENCE, Read, UNCOMMITTED, Writer, consumer, keys, position, read_to_end, take, topic, topic_with, unique,
+    KEEP, PATIENCE, Read, UNCOMMITTED, Writer, consumer, fill, keys, position, read_to_end, take,
+    topic, topic_with,
 };
+use crate::brokers::{address, unused};
 
 /// An hour in November 2023: no test may mistake the time of writing for the time of the event.
 const EVENT_TIME_MS: i64 = 1_700_000_000_123;
 
 #[test]
 fn key_value_headers_and_timestamp_arrive_as_sent_and_in_order() {
-    let broker = &broker();
-    let topic = topic(broker, 4);
+    let broker = address();
+    let topic = topic_with(broker, 4, KEEP);
     let writer = Writer::new(broker, &[]);
     let value = |number: i64| format!("value {number}");
     let headers = |number: i64| {
@@ -39,7 +40,7 @@ fn key_value_headers_and_timestamp_arrive_as_sent_and_in_order() {
     }
     assert_eq!(writer.all_written(), 1_000);
 
-    let reader = consumer(broker, &unique("group"), &[]);
+    let reader = consumer(broker, &unused("group"), &[]);
     reader.subscribe(&[&topic]).unwrap();
     let mut next_offset = BTreeMap::new();
     let mut last_number = BTreeMap::new();
@@ -59,7 +60,7 @@ fn key_value_headers_and_timestamp_arrive_as_sent_and_in_order() {
 
 #[test]
 fn a_record_may_lack_key_value_and_headers() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic(broker, 1);
     let writer = Writer::new(broker, &[]);
     writer.send::<str>(BaseRecord::to(&topic).partition(0)).unwrap();
@@ -71,13 +72,16 @@ fn a_record_may_lack_key_value_and_headers() {
         .map(|Read { key, value, headers, .. }| (key, value, headers.is_empty()))
         .collect();
     let owned = |text: &str| Some(text.to_owned());
-    assert_eq!(shapes, [(None, None, true), (owned("tombstone"), None, true), (owned(""), Some(vec![]), true)]);
+    assert_eq!(
+        shapes,
+        [(None, None, true), (owned("tombstone"), None, true), (owned(""), Some(vec![]), true)]
+    );
 }
 
 #[test]
 fn an_offset_is_found_by_time_inside_a_batch() {
-    let broker = &broker();
-    let topic = topic(broker, 1);
+    let broker = address();
+    let topic = topic_with(broker, 1, KEEP);
     // One batch, since the batch's own time is not enough to find the record.
     let writer = Writer::new(broker, &[("linger.ms", "500")]);
     for number in 0..50 {
@@ -85,7 +89,7 @@ fn an_offset_is_found_by_time_inside_a_batch() {
         writer.send(record.timestamp(EVENT_TIME_MS + number * 1_000)).unwrap();
     }
     assert_eq!(writer.all_written(), 50);
-    let reader = consumer(broker, &unique("group"), &[]);
+    let reader = consumer(broker, &unused("group"), &[]);
     assert_eq!(reader.fetch_watermarks(&topic, 0, PATIENCE).unwrap(), (0, 50));
     let check = |time_ms: i64, found: Offset| {
         let mut times = TopicPartitionList::new();
@@ -103,14 +107,16 @@ fn an_offset_is_found_by_time_inside_a_batch() {
 
 #[test]
 fn each_compression_of_our_build_is_stored_and_read_back() {
-    let broker = &broker();
+    let broker = address();
     for codec in ["none", "gzip", "snappy", "lz4"] {
         let topic = topic(broker, 1);
         let writer = Writer::new(broker, &[("compression.type", codec), ("linger.ms", "50")]);
         let value = [b'a'; 500];
         for number in 0..500 {
             let key = number.to_string();
-            writer.send(BaseRecord::to(&topic).partition(0).key(key.as_str()).payload(&value[..])).unwrap();
+            writer
+                .send(BaseRecord::to(&topic).partition(0).key(key.as_str()).payload(&value[..]))
+                .unwrap();
         }
         assert_eq!(writer.all_written(), 500, "{codec}");
         let reads = read_to_end(broker, &topic, UNCOMMITTED);
@@ -122,7 +128,7 @@ fn each_compression_of_our_build_is_stored_and_read_back() {
 
 #[test]
 fn large_records_go_through_even_past_the_limit_of_a_fetch() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic(broker, 1);
     let writer = Writer::new(broker, &[("message.max.bytes", "1000000")]);
     let value = vec![7; 900_000];
@@ -131,7 +137,11 @@ fn large_records_go_through_even_past_the_limit_of_a_fetch() {
     }
     assert_eq!(writer.all_written(), 20);
     // A fetch hands out at least one batch whatever its limits, or a reader would be stuck before it for ever.
-    let small = [("fetch.message.max.bytes", "1000"), ("fetch.max.bytes", "1000"), ("message.max.bytes", "1000")];
+    let small = [
+        ("fetch.message.max.bytes", "1000"),
+        ("fetch.max.bytes", "1000"),
+        ("message.max.bytes", "1000"),
+    ];
     for fetch in [UNCOMMITTED, &small] {
         let reads = read_to_end(broker, &topic, fetch);
         assert_eq!(reads.len(), 20);
@@ -141,23 +151,23 @@ fn large_records_go_through_even_past_the_limit_of_a_fetch() {
 
 #[test]
 fn a_record_that_is_too_large_is_refused_and_the_next_one_is_not() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic_with(broker, 1, &[("max.message.bytes", "10000")]);
     let writer = Writer::new(broker, &[("message.max.bytes", "1000000")]);
     let value: Vec<u8> = (0..20_000).map(|_| rand::random()).collect();
     writer.send(BaseRecord::to(&topic).partition(0).key("too large").payload(&value)).unwrap();
-    let refused = writer.settled().remove(0);
-    assert_eq!(refused.outcome, Err(RDKafkaErrorCode::MessageSizeTooLarge));
+    let refused = Err(RDKafkaErrorCode::MessageSizeTooLarge);
+    assert_eq!(writer.settled(), [refused]);
     writer.put(&topic, 0, "small");
-    assert_eq!(writer.settled().remove(1).outcome, Ok((0, 0)));
+    assert_eq!(writer.settled(), [refused, Ok((0, 0))]);
 }
 
 #[test]
 fn reading_from_an_offset_that_is_not_there_starts_over() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic(broker, 1);
-    super::clients::fill(broker, &topic, 0, 3);
-    let reader = consumer(broker, &unique("group"), &[]);
+    fill(broker, &topic, 0, 3);
+    let reader = consumer(broker, &unused("group"), &[]);
     reader.assign(&position(&topic, 0, 1_000)).unwrap();
     assert_eq!(keys(&take(&reader, 3)), ["0", "1", "2"]);
 }

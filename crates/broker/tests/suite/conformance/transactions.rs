@@ -8,17 +8,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::Offset;
 
-use super::broker;
 use super::clients::{
-    CLASSIC, COMMITTED, PATIENCE, UNCOMMITTED, Writer, committed, consumer, eventually, fill, keys, position,
-    read_to_end, take, topic, unique,
+    CLASSIC, COMMITTED, PATIENCE, UNCOMMITTED, Writer, committed, consumer, eventually, fill, keys,
+    position, read_to_end, take, topic,
 };
+use crate::brokers::{address, unused};
 
 #[test]
 fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic(broker, 2);
-    let writer = Writer::initialized(broker, &unique("writer"));
+    let writer = Writer::initialized(broker, &unused("writer"));
     let round = |word: &str| {
         writer.producer.begin_transaction().unwrap();
         for number in 0..10 {
@@ -35,7 +35,8 @@ fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
 
     let count = |isolation| {
         let reads = read_to_end(broker, &topic, isolation);
-        ["first", "aborted", "last"].map(|word| keys(&reads).iter().filter(|key| **key == word).count())
+        ["first", "aborted", "last"]
+            .map(|word| keys(&reads).iter().filter(|key| **key == word).count())
     };
     assert_eq!(count(COMMITTED), [10, 0, 10]);
     assert_eq!(count(UNCOMMITTED), [10, 10, 10]);
@@ -43,17 +44,17 @@ fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
 
 #[test]
 fn an_open_transaction_hides_itself_and_all_that_comes_after_it() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic(broker, 1);
     fill(broker, &topic, 0, 1);
-    let writer = Writer::initialized(broker, &unique("writer"));
+    let writer = Writer::initialized(broker, &unused("writer"));
     writer.producer.begin_transaction().unwrap();
     writer.put(&topic, 0, "open");
     assert_eq!(writer.all_written(), 1);
     fill(broker, &topic, 0, 1);
 
     let end = |isolation| {
-        let reader = consumer(broker, &unique("group"), isolation);
+        let reader = consumer(broker, &unused("group"), isolation);
         reader.fetch_watermarks(&topic, 0, PATIENCE).unwrap().1
     };
     assert_eq!(end(COMMITTED), 1, "the last stable offset");
@@ -69,10 +70,10 @@ fn an_open_transaction_hides_itself_and_all_that_comes_after_it() {
 
 #[test]
 fn a_transaction_left_open_is_aborted_after_its_timeout() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic(broker, 1);
     let hasty = [("transaction.timeout.ms", "1000"), ("message.timeout.ms", "1000")];
-    let writer = Writer::transactional(broker, &unique("writer"), &hasty);
+    let writer = Writer::transactional(broker, &unused("writer"), &hasty);
     writer.producer.init_transactions(PATIENCE).unwrap();
     writer.producer.begin_transaction().unwrap();
     writer.put(&topic, 0, "left open");
@@ -87,9 +88,9 @@ fn a_transaction_left_open_is_aborted_after_its_timeout() {
 
 #[test]
 fn a_second_holder_of_a_transactional_id_shuts_out_the_first() {
-    let broker = &broker();
+    let broker = address();
     let topic = topic(broker, 1);
-    let id = unique("writer");
+    let id = unused("writer");
     let first = Writer::initialized(broker, &id);
     first.producer.begin_transaction().unwrap();
     first.put(&topic, 0, "before the second came");
@@ -113,16 +114,19 @@ fn is_fatal(error: &KafkaError) -> bool {
 
 #[test]
 fn offsets_are_committed_with_the_transaction_and_lost_with_it() {
-    let broker = &broker();
+    let broker = address();
     let (input, output) = (topic(broker, 1), topic(broker, 1));
     fill(broker, &input, 0, 10);
-    let reader = member_after(broker, &unique("group"), &input, 10);
-    let writer = Writer::initialized(broker, &unique("writer"));
+    let reader = member_after(broker, &unused("group"), &input, 10);
+    let writer = Writer::initialized(broker, &unused("writer"));
     let round = |key: &str, offset: i64| {
         writer.producer.begin_transaction().unwrap();
         writer.put(&output, 0, key);
         let group = reader.group_metadata().unwrap();
-        writer.producer.send_offsets_to_transaction(&position(&input, 0, offset), &group, PATIENCE).unwrap();
+        writer
+            .producer
+            .send_offsets_to_transaction(&position(&input, 0, offset), &group, PATIENCE)
+            .unwrap();
     };
     round("aborted", 5);
     writer.producer.abort_transaction(PATIENCE).unwrap();
@@ -135,15 +139,18 @@ fn offsets_are_committed_with_the_transaction_and_lost_with_it() {
 
 #[test]
 fn offsets_of_an_open_transaction_make_who_asks_for_them_wait() {
-    let broker = &broker();
+    let broker = address();
     let (input, output) = (topic(broker, 1), topic(broker, 1));
     fill(broker, &input, 0, 10);
-    let reader = member_after(broker, &unique("group"), &input, 10);
-    let writer = Writer::initialized(broker, &unique("writer"));
+    let reader = member_after(broker, &unused("group"), &input, 10);
+    let writer = Writer::initialized(broker, &unused("writer"));
     writer.producer.begin_transaction().unwrap();
     writer.put(&output, 0, "open");
     let group = reader.group_metadata().unwrap();
-    writer.producer.send_offsets_to_transaction(&position(&input, 0, 10), &group, PATIENCE).unwrap();
+    writer
+        .producer
+        .send_offsets_to_transaction(&position(&input, 0, 10), &group, PATIENCE)
+        .unwrap();
     thread::scope(|scope| {
         // The answer would be stale, and whoever starts from it would do the round again (KIP-447).
         let asking = scope.spawn(|| committed(&reader, &input));
@@ -156,27 +163,36 @@ fn offsets_of_an_open_transaction_make_who_asks_for_them_wait() {
 
 #[test]
 fn offsets_from_a_member_that_has_left_are_refused() {
-    let broker = &broker();
+    let broker = address();
     let (input, output) = (topic(broker, 2), topic(broker, 1));
     fill(broker, &input, 0, 1);
-    let group = unique("group");
+    let group = unused("group");
     let gone = member_after(broker, &group, &input, 1);
     let stale = gone.group_metadata().unwrap();
     drop(gone);
     let present = member_after(broker, &group, &input, 1);
 
-    let writer = Writer::initialized(broker, &unique("writer"));
+    let writer = Writer::initialized(broker, &unused("writer"));
     writer.producer.begin_transaction().unwrap();
     writer.put(&output, 0, "by the one that left");
-    let refusal = writer.producer.send_offsets_to_transaction(&position(&input, 0, 5), &stale, PATIENCE).unwrap_err();
+    let refusal = writer
+        .producer
+        .send_offsets_to_transaction(&position(&input, 0, 5), &stale, PATIENCE)
+        .unwrap_err();
     println!("refused: {refusal}");
-    assert!(matches!(&refusal, KafkaError::Transaction(error) if error.txn_requires_abort()), "{refusal:?}");
+    assert!(
+        matches!(&refusal, KafkaError::Transaction(error) if error.txn_requires_abort()),
+        "{refusal:?}"
+    );
     writer.producer.abort_transaction(PATIENCE).unwrap();
 
     writer.producer.begin_transaction().unwrap();
     writer.put(&output, 0, "by the one that is there");
     let current = present.group_metadata().unwrap();
-    writer.producer.send_offsets_to_transaction(&position(&input, 0, 5), &current, PATIENCE).unwrap();
+    writer
+        .producer
+        .send_offsets_to_transaction(&position(&input, 0, 5), &current, PATIENCE)
+        .unwrap();
     writer.producer.commit_transaction(PATIENCE).unwrap();
     assert_eq!(committed(&present, &input), Offset::Offset(5));
     assert_eq!(keys(&read_to_end(broker, &output, COMMITTED)), ["by the one that is there"]);
