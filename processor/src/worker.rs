@@ -8,6 +8,8 @@
 mod alone;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, sync::Arc, thread, time::Duration};
 

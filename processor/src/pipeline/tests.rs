@@ -144,6 +144,37 @@ fn texts_that_break_a_rule_are_refused_and_odd_ones_are_not() {
 }
 
 #[test]
+fn a_dead_letter_fits_the_broker_whatever_it_holds() {
+    let dropped = |outgoing: &Outgoing| {
+        headers::text(&outgoing.record.headers, records::BYTES_DROPPED).is_some()
+    };
+    let wrong_type =
+        serde_json::json!({"review": "good", "metadata": "x".repeat(900_000)}).to_string();
+    let kept = &pipeline().process(&[delivery(0, wrong_type.clone())], NOW)[0];
+    assert_eq!(kept.record.value.as_deref(), Some(wrong_type.as_bytes()));
+    assert!(headers::text(&kept.record.headers, dead_letter::MESSAGE).unwrap().len() < 2_000);
+    assert!(!dropped(kept));
+
+    let too_large = &pipeline().process(&[delivery(0, vec![b'x'; 1_100_000])], NOW)[0];
+    assert_eq!(too_large.record.value, None);
+    assert!(dropped(too_large));
+
+    let mut headed = delivery(7, vec![b'x'; 10]);
+    headed.record.headers = vec![Header::text("large", "x".repeat(1_100_000))];
+    let too_large = &pipeline().process(&[headed], NOW)[0];
+    assert_eq!(headers::text(&too_large.record.headers, "large"), None);
+    assert_eq!(headers::text(&too_large.record.headers, dead_letter::OFFSET), Some("7"));
+}
+
+#[test]
+fn a_verdict_that_outgrows_the_broker_is_refused() {
+    // Five bytes each as they come, eighteen as they are written.
+    let metadata = vec!["1e15"; 150_000].join(",");
+    let value = format!(r#"{{"review": "good", "metadata": {{"a": [{metadata}]}}}}"#);
+    check(Some(value.into_bytes()), Err(("VALIDATE", "VerdictTooLarge")));
+}
+
+#[test]
 fn a_text_that_breaks_the_model_is_refused_alone() {
     check(Some(json("fail bad")), Err(("INFER", "ModelFailed")));
     check(Some(json("panic bad")), Err(("INFER", "ModelFailed")));
