@@ -8,6 +8,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read},
+    path::Path,
     sync::Arc,
     thread,
     time::Duration,
@@ -61,8 +62,9 @@ fn texts(path: &str) -> anyhow::Result<Vec<String>> {
         text: String,
     }
     let file = File::open(path).with_context(|| format!("reading {path}"))?;
+    let is_zipped = Path::new(path).extension().is_some_and(|extension| extension == "gz");
     let lines: Box<dyn Read> =
-        if path.ends_with(".gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        if is_zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let lines = BufReader::new(lines).lines();
     lines.map(|line| Ok(serde_json::from_str::<Line>(&line?)?.text)).collect()
 }

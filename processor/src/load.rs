@@ -55,9 +55,7 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
         limits: settings.batch_limits(),
         store_text: settings.store_text,
     };
-    #[expect(clippy::cast_possible_truncation, reason = "a tolerance needs no more digits")]
-    let tolerance = manifest.golden.tolerance as f32;
-    selfcheck::check(&pipeline, bundle.golden(), tolerance)?;
+    selfcheck::check(&pipeline, bundle.golden(), manifest.golden.tolerance)?;
     info!(model = %bundle.name(), cases = bundle.golden().len(), "model loaded, golden cases reproduced");
     Ok(Arc::new(pipeline))
 }

@@ -189,8 +189,7 @@ impl Pipeline {
             let message = format!("the model gave no probabilities: logits {:?}", scores.logits);
             return Err(Refusal::new(Stage::Infer, "NotANumber", message));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a probability needs no more digits")]
-        Ok(probabilities.into_iter().map(|probability| probability as f32).collect())
+        Ok(probabilities)
     }
 
     /// The verdict or the refusal of each review, in the order in which they came.

@@ -40,7 +40,7 @@ const BUSY_WAIT: Duration = Duration::from_millis(1);
 /// Name of the loop in health reports.
 pub const HEALTH_NAME: &str = "processor";
 /// Longest silence of the loop: a commit may wait for its broker for as long as a transaction may take (60 s).
-const BEAT_WAIT_MAX: Duration = Duration::from_secs(120);
+const BEAT_WAIT_MAX: Duration = Duration::from_mins(2);
 
 /// Why the line stands still for good. The process exits, and its successor reads what was not committed.
 #[derive(Debug, thiserror::Error)]

@@ -189,7 +189,7 @@ fn read(outputs: &[TValue], rows: usize) -> TractResult<Vec<Scores>> {
 fn parse(network: Network<'_>) -> TractResult<(TypedModel, Symbol, Symbol)> {
     // Read from bytes there is no directory, so tract refuses external data.
     let mut bytes = network.onnx;
-    let model = tract_onnx::onnx()
+    let model = onnx()
         .model_for_read(&mut bytes)?
         .with_input_names([network.token_ids, network.attention_mask])?
         .with_outputs_by_name([network.logits, network.embedding])?;
