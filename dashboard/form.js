@@ -16,7 +16,7 @@ export function openForm(page, onJudged) {
 
   const count = () => {
     const characters = [...review.value].length;
-    length.textContent = `${characters.toLocaleString("en")} of ${CHARACTERS_MAX.toLocaleString("en")} characters`;
+    length.textContent = `${characters.toLocaleString("en")} of ${CHARACTERS_MAX.toLocaleString("en")}`;
   };
 
   const submit = async () => {

@@ -6,6 +6,9 @@ import { modelName, number, percent, toneOf } from "./words.js";
 /** Most verdicts in the list. */
 const LISTED_MAX = 50;
 
+/** Of the reviews posted here, so many stay in the list however fast others come. */
+const OWN_MAX = 5;
+
 /** The list is drawn at most so often, in milliseconds: nobody reads a thousand lines a second. */
 const DRAW_EVERY = 250;
 
@@ -21,6 +24,10 @@ export function openLive(page) {
   const noneYet = page.getElementById("none-yet");
   const notice = page.getElementById("lost");
 
+  const trim = (verdicts) => {
+    let room = LISTED_MAX;
+    return verdicts.filter(({ id }) => own.has(id) || room-- > 0);
+  };
   const draw = () => {
     drawing = false;
     const drawn = new Map([...list.children].map((row) => [row.dataset.id, row]));
@@ -44,7 +51,7 @@ export function openLive(page) {
   source.addEventListener("verdict", ({ data }) => {
     const verdict = JSON.parse(data);
     minute.add(verdict.label, now());
-    latest = [verdict, ...latest.filter(({ id }) => id !== verdict.id)].slice(0, LISTED_MAX);
+    latest = trim([verdict, ...latest.filter(({ id }) => id !== verdict.id)]);
     drawSoon();
   });
   source.addEventListener("lagged", ({ data }) => {
@@ -60,6 +67,7 @@ export function openLive(page) {
   return {
     markOwn(id) {
       own.add(id);
+      if (own.size > OWN_MAX) own.delete(own.values().next().value);
       drawSoon();
     },
   };

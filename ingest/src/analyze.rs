@@ -1,6 +1,6 @@
 //! `POST /analyze`: one review in, its verdict out.
 
-use std::{fmt::Write as _, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Extension, Json,
@@ -172,8 +172,12 @@ pub(crate) fn location(id: &ReviewId) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            // Writing to a string cannot fail.
-            drop(write!(path, "%{byte:02X}"));
+            path.push('%');
+            for digit in [byte >> 4, byte & 0xf] {
+                path.extend(
+                    char::from_digit(u32::from(digit), 16).map(|digit| digit.to_ascii_uppercase()),
+                );
+            }
         }
     }
     path

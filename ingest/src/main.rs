@@ -35,7 +35,7 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 
 /// Takes reviews over HTTP and answers with their verdicts.
 ///
-/// Settings come from a file (TOML, sections [kafka], [ingest] and [telemetry]), then the environment (VERDICT_INGEST__LISTEN
+/// Settings come from a file (TOML, sections [kafka], [ingest] and [telemetry]), then the environment (`VERDICT_INGEST__LISTEN`
 /// for listen in [ingest]), then --set; the later wins.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -75,7 +75,7 @@ async fn main() -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let parts = Parts {
-        publisher: publisher.clone(),
+        publisher: Arc::<KafkaPublish>::clone(&publisher),
         tail: Box::new(tail),
         store,
         health: Health::new(),
