@@ -123,7 +123,7 @@ impl Line {
     /// Lives one life after the other, with the same transactional id.
     fn work(&self, number: usize) {
         let id = format!("{}-{number}", self.group);
-        let deadline = Instant::now() + 3 * PATIENCE;
+        let deadline = Instant::now() + PATIENCE * 3 * u32::try_from(scale()).unwrap();
         loop {
             assert!(Instant::now() < deadline, "worker {number} never came to its end");
             match self.live(&id) {
