@@ -1,14 +1,18 @@
 //! Consumers: their settings with reasons, and where a group has got to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 
-use super::{client::ConnectError, settings::KafkaSettings};
+use super::{client::ConnectError, membership::Membership, settings::KafkaSettings};
 use crate::{delivery::Progress, ledger::Partition};
 
 /// How reading is tuned; an operator may change it.
@@ -61,6 +65,43 @@ pub(super) fn join_config(config: &mut ClientConfig, session_timeout: Duration) 
     );
 }
 
+/// Hands records to `keep`: waits at most `wait` for a first one, then takes what is there, `max` at most. A rebalance is let in
+/// on the way, and ends the wait when it takes away records in hand. The error is one that librdkafka cannot mend.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "librdkafka's poll returns early for each of its own events"
+)]
+pub(super) fn drain(
+    consumer: &BaseConsumer<Membership>,
+    max: usize,
+    wait: Duration,
+    mut keep: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<(), RDKafkaErrorCode> {
+    let started = Instant::now();
+    let mut count = 0;
+    while count < max {
+        let patience =
+            if count == 0 { wait.saturating_sub(started.elapsed()) } else { Duration::ZERO };
+        match consumer.poll(patience) {
+            Some(Ok(message)) => {
+                keep(&message);
+                count += 1;
+                continue;
+            }
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => return Err(code),
+            // An error that librdkafka mends by itself and that the context has logged, a rebalance, or nothing.
+            Some(Err(_)) | None => {}
+        }
+        if 0 < count
+            || wait <= started.elapsed()
+            || consumer.context().state().ledger.loss().is_some()
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Where the group has got to in `partitions`: its committed offset, or the beginning when it has none.
 pub(super) fn committed<'a, C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
@@ -104,9 +145,7 @@ pub(super) fn partitions_of<C: ConsumerContext>(
 ) -> KafkaResult<Vec<i32>> {
     let metadata = consumer.fetch_metadata(Some(topic), wait)?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-        return Err(KafkaError::MetadataFetch(
-            rdkafka::types::RDKafkaErrorCode::UnknownTopicOrPartition,
-        ));
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
     };
     if let Some(error) = found.error() {
         return Err(KafkaError::MetadataFetch(error.into()));

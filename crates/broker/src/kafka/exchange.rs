@@ -1,15 +1,15 @@
 //! The exchange over Kafka: one transaction per commit, and a way back from every outcome.
 
-use std::{fmt, mem, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
-    error::{KafkaError, KafkaResult},
+    error::KafkaResult,
 };
 
 use super::{
     client::{ConnectError, call_error, creation_error},
-    consumer::{committed, join_config, offsets, reader_config, shared},
+    consumer::{committed, drain, join_config, offsets, reader_config, shared},
     membership::Membership,
     records::delivery,
     settings::KafkaSettings,
@@ -25,7 +25,7 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a failed commit tries to go back before it leaves that to the next poll.
-const BACK_TIMEOUT: Duration = Duration::from_secs(5);
+const BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long one poll tries to go back. Longer than most polls, since a poll that gives up at once never gets there.
 const BACK_IN_POLL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ impl ExchangeOptions {
 /// a void round is refused. A rebalance that takes nothing in hand (cooperative) disturbs nothing.
 ///
 /// # While the broker is away
-/// `commit` answers `Unavailable` after some ten seconds; `poll` gives nothing and tries to go back, for up to a
+/// `commit` answers `Unavailable` after a quarter of a minute; `poll` gives nothing and tries to go back, for up to a
 /// second at a time. No record is given out before it has gone back, so nothing is lost or written twice.
 ///
 /// # Fencing
@@ -110,24 +110,15 @@ impl KafkaExchange {
         Ok(Self { consumer, transactor, topics: shared(&names), is_astray: false })
     }
 
-    /// Gives out records until there are none ready, or a rebalance has to be looked at.
+    /// Takes records in hand.
     fn take(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, ExchangeError> {
         let mut round = Vec::new();
-        let mut patience = wait;
-        while round.len() < max {
-            match self.consumer.poll(mem::take(&mut patience)) {
-                Some(Ok(message)) => {
-                    let delivery = delivery(&message, &self.topics);
-                    self.consumer.context().state().ledger.take(&delivery);
-                    round.push(delivery);
-                }
-                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    return Err(ExchangeError::Fatal(code.to_string()));
-                }
-                // Logged by the context; librdkafka goes on trying by itself.
-                Some(Err(_)) | None => break,
-            }
-        }
+        let drained = drain(&self.consumer, max, wait, |message| {
+            let delivery = delivery(message, &self.topics);
+            self.consumer.context().state().ledger.take(&delivery);
+            round.push(delivery);
+        });
+        drained.map_err(|code| ExchangeError::Fatal(code.to_string()))?;
         Ok(round)
     }
 
@@ -180,8 +171,9 @@ impl Exchange for KafkaExchange {
                 Ok(()) => {}
                 Err(ExchangeError::Unavailable(reason)) => {
                     tracing::debug!(reason, "not back yet");
-                    // Still to be polled, or the group would take us for stuck. The ledger notes what is thrown away.
-                    self.take(max, Duration::ZERO)?;
+                    // Still to be polled, or the group would take us for stuck; and the caller must not spin. The ledger
+                    // notes what is thrown away.
+                    self.take(max, wait)?;
                     return Ok(Vec::new());
                 }
                 Err(error) => return Err(error),

@@ -1,6 +1,6 @@
 //! Reading Kafka at least once: as a member of a group, or from the end of a topic without one.
 
-use std::{fmt, mem, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -10,7 +10,7 @@ use rdkafka::{
 
 use super::{
     client::{ConnectError, call_error, creation_error, is_transient},
-    consumer::{join_config, offsets, partitions_of, reader_config, shared},
+    consumer::{drain, join_config, offsets, partitions_of, reader_config, shared},
     membership::Membership,
     records::delivery,
     settings::KafkaSettings,
@@ -115,17 +115,10 @@ fn since(
 impl Subscribe for KafkaSubscribe {
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, SubscribeError> {
         let mut records = Vec::new();
-        let mut patience = wait;
-        while records.len() < max {
-            match self.consumer.poll(mem::take(&mut patience)) {
-                Some(Ok(message)) => records.push(delivery(&message, &self.topics)),
-                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    return Err(SubscribeError::Fatal(code.to_string()));
-                }
-                // Logged by the context; librdkafka goes on trying by itself.
-                Some(Err(_)) | None => break,
-            }
-        }
+        let drained = drain(&self.consumer, max, wait, |message| {
+            records.push(delivery(message, &self.topics))
+        });
+        drained.map_err(|code| SubscribeError::Fatal(code.to_string()))?;
         Ok(records)
     }
 
