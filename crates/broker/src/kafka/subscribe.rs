@@ -116,7 +116,7 @@ impl Subscribe for KafkaSubscribe {
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, SubscribeError> {
         let mut records = Vec::new();
         let drained = drain(&self.consumer, max, wait, |message| {
-            records.push(delivery(message, &self.topics))
+            records.push(delivery(message, &self.topics));
         });
         drained.map_err(|code| SubscribeError::Fatal(code.to_string()))?;
         Ok(records)
