@@ -179,7 +179,7 @@ pub(crate) struct LoadArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct TapArgs {
-    /// Kafka to read from [default: kafka.bootstrap_servers of the settings]
+    /// Kafka to read from [default: `kafka.bootstrap_servers` of the settings]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) kafka: Option<String>,
 

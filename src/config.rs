@@ -12,7 +12,8 @@ pub(crate) fn run(args: ConfigArgs) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.command {
         ConfigCommand::Print(args) => {
-            let settings = Settings::load(&args, Vec::new())?;
+            let mut settings = Settings::load(&args, Vec::new())?;
+            settings.kafka = settings.kafka.masked();
             write!(out, "{}", chassis::settings::render(&settings)?)?;
         }
         ConfigCommand::Check(args) => {

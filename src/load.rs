@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Longest wait for one answer.
-const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
+const ANSWER_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Most reviews of a file that are kept; the load goes round them.
 const REVIEWS_MAX: usize = 100_000;

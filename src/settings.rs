@@ -54,6 +54,9 @@ pub(crate) struct UpSettings {
     pub(crate) embedded: bool,
     /// When the embedded broker puts on disk what it acknowledges: `always`, an interval such as `200ms`, or `never`.
     pub(crate) fsync: String,
+    /// Names this process to Kafka's transaction coordinator. Processes that share a Kafka must not share it: each would shut
+    /// the other out.
+    pub(crate) transactional_id: String,
     /// Partitions of the topics that `up` creates.
     pub(crate) partitions: u16,
 }
@@ -83,7 +86,6 @@ impl Default for Settings {
                 filter: "warn".to_owned(),
                 format: LogFormat::Human,
                 output: LogOutput::Stderr,
-                ..TelemetrySettings::default()
             },
         }
     }
@@ -96,6 +98,7 @@ impl Default for UpSettings {
             kafka_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
             embedded: true,
             fsync: embedded_kafka::Fsync::default().to_string(),
+            transactional_id: "verdict-up-0".to_owned(),
             partitions: 4,
         }
     }

@@ -1,8 +1,8 @@
 //! `verdict up`: the whole line in one process, and how it is put together.
 
-use std::{fs, io::Write as _, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{fs, io::Write as _, pin::Pin, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use broker::TailFrom;
 use broker::kafka::{
     ExchangeOptions, KafkaExchange, KafkaPublish, KafkaSettings, KafkaSubscribe, TopicSpec,
@@ -24,14 +24,13 @@ const STORE_FILE: &str = "verdicts.db";
 /// The embedded broker's folder in the data folder.
 const BROKER_FOLDER: &str = "kafka";
 
-/// Consumer groups of the line.
-const PROCESSOR_GROUP: &str = "verdict-processor";
-const SINK_GROUP: &str = "verdict-sink";
+/// The processor's consumer group; the same as that of the processor on its own, so that either goes on where the other stopped.
+const PROCESSOR_GROUP: &str = "processor";
 
 /// Longest wait for the broker to answer and to make the topics.
 const TOPICS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for one part to finish what it has in hand.
-const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
+const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 
 /// A part of the line, and what makes it stop.
 struct Part {
@@ -40,8 +39,8 @@ struct Part {
     task: JoinSet<anyhow::Result<()>>,
 }
 
-/// Starts the parts from the back of the line to its front, waits for a signal or for the first part to end, and stops them
-/// from the front to the back, so that what was taken in is still scored and stored.
+/// Starts all parts, waits for a signal or for the first of them to end, and stops them from the front of the line to its back,
+/// so that what was taken in is still scored and stored.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let telemetry = chassis::telemetry::start("verdict", &settings.telemetry)?;
     let data = &settings.up.data;
@@ -91,18 +90,30 @@ async fn run_on(
     telemetry: &Telemetry,
 ) -> anyhow::Result<()> {
     ensure_topics(kafka, &topic_specs(settings.up.partitions), TOPICS_WAIT_MAX).await?;
-    let path = settings.up.data.join(STORE_FILE);
-    let store = store::connect(&format!("sqlite:{}", path.display())).await?;
+    let store_url = store_url(settings)?;
+    let store = store::connect(&store_url).await?;
     let health = Health::new();
     let address = listener.local_addr().context("reading the address of HTTP")?;
 
     let parts = [
         start_ingest(settings, kafka, listener, &store, &health, telemetry)?,
-        start_processor(settings, kafka, &health)?,
+        start_processor(settings, kafka, &health),
         start_sink(settings, kafka, &store, &health)?,
     ];
-    greet(address, kafka, settings, &path)?;
+    greet(address, kafka, settings, &store_url)?;
     supervise(parts, chassis::stop::signalled()).await
+}
+
+/// The one store that sink writes and ingest reads: a file in the data folder, unless the settings name another.
+fn store_url(settings: &Settings) -> anyhow::Result<String> {
+    let file = format!("sqlite:{}", settings.up.data.join(STORE_FILE).display());
+    let written = settings.sink.store_or(&file).to_owned();
+    let read = settings.ingest.store_or(&written);
+    ensure!(
+        read == written,
+        "ingest.store is {read} and sink.store is {written}: in one process they must be the same"
+    );
+    Ok(written)
 }
 
 /// The line's topics, kept by size and not by age: a record's time is that of its review, which may be years old, and Kafka's
@@ -137,18 +148,15 @@ fn start_ingest(
     Ok(Part::start("ingest", |stop| ingest::serve(listener, parts, settings, stop)))
 }
 
-fn start_processor(
-    settings: &Settings,
-    kafka: &KafkaSettings,
-    health: &Health,
-) -> anyhow::Result<Part> {
-    let options = ExchangeOptions::new(PROCESSOR_GROUP, [topics::REVIEWS], "verdict-processor-0");
+fn start_processor(settings: &Settings, kafka: &KafkaSettings, health: &Health) -> Part {
+    let options =
+        ExchangeOptions::new(PROCESSOR_GROUP, [topics::REVIEWS], &settings.up.transactional_id);
     let (model, processor) = (settings.model.clone(), settings.processor.clone());
     let (kafka, health) = (kafka.clone(), health.clone());
     // The page is up while the model loads: it takes a second or two.
     let loaded = health.register("model");
     loaded.not_ready("the model is being loaded");
-    Ok(Part::start("processor", move |stop| {
+    Part::start("processor", move |stop| {
         chassis::stop::thread("processor", move || {
             let bundle = model.open()?;
             let pipeline = processor::load(&bundle, &processor)?;
@@ -156,7 +164,7 @@ fn start_processor(
             loaded.ready();
             Ok(processor::run(Box::new(exchange), pipeline, &processor, &health, &stop)?)
         })
-    }))
+    })
 }
 
 fn start_sink(
@@ -165,7 +173,8 @@ fn start_sink(
     store: &Arc<dyn VerdictStore>,
     health: &Health,
 ) -> anyhow::Result<Part> {
-    let subscription = Box::new(KafkaSubscribe::group(kafka, SINK_GROUP, &[topics::VERDICTS])?);
+    let subscription =
+        Box::new(KafkaSubscribe::group(kafka, &settings.sink.group, &[topics::VERDICTS])?);
     let (store, check, settings) =
         (Arc::clone(store), health.register("sink"), settings.sink.clone());
     Ok(Part::start("sink", move |stop| async move {
@@ -219,7 +228,7 @@ async fn supervise(
         match (&outcome, ended) {
             (Ok(()), Err(error)) => outcome = Err(error),
             (Err(_first), Err(error)) => {
-                warn!(part = part.name, error = format!("{error:#}"), "stopping")
+                warn!(part = part.name, error = format!("{error:#}"), "stopping");
             }
             (_, Ok(())) => info!(part = part.name, "stopped"),
         }
@@ -232,17 +241,17 @@ fn greet(
     http: std::net::SocketAddr,
     kafka: &KafkaSettings,
     settings: &Settings,
-    store: &Path,
+    store: &str,
 ) -> anyhow::Result<()> {
     let broker = if settings.up.embedded { "embedded, loopback only" } else { "outside" };
-    let (model, servers, file) = (&settings.model.name, &kafka.bootstrap_servers, store.display());
+    let (model, servers) = (&settings.model.name, &kafka.bootstrap_servers);
     let mut out = std::io::stdout().lock();
     write!(
         out,
         "\nVerdict is up.\n
   page   http://{http}        API at http://{http}/docs
   kafka  {servers}        {broker}
-  store  {file}
+  store  {store}
   model  {model}
 
 Try:

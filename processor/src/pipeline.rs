@@ -216,7 +216,9 @@ impl Pipeline {
         let labelled = self.labels.iter().zip(probabilities.iter().copied());
         let best = labelled.clone().max_by(|(_, a), (_, b)| a.total_cmp(b));
         let (label, confidence) = best.ok_or_else(unanswered)?;
+        // A negative wait is one that two clocks disagree about.
         let queued = timing.started_at.duration_since(review.received_at);
+        let queued = Duration::try_from(queued).unwrap_or_default();
         Ok(Verdict {
             schema_version: SCHEMA_VERSION,
             id: review.id,
@@ -235,8 +237,8 @@ impl Pipeline {
             occurred_at: review.occurred_at,
             received_at: review.received_at,
             scored_at: timing.scored_at(),
-            queue_ms: queued.as_secs_f64().max(0.0) * 1_000.0,
-            inference_ms: timing.took.as_secs_f64() * 1_000.0,
+            queue_ms: milliseconds(queued),
+            inference_ms: milliseconds(timing.took),
             batch_size: u32::try_from(rows).unwrap_or(u32::MAX),
             trace_id: None,
         })
@@ -273,4 +275,10 @@ fn hex(bytes: &[u8]) -> String {
 /// A text that came back from no batch. Cannot happen while every batch is accepted; costs a review and not the process.
 fn unanswered() -> Refusal {
     Refusal::new(Stage::Infer, "Unanswered", "no batch answered for this text")
+}
+
+/// In whole microseconds, so that people read `1.784` and not `1.7844540000000002`.
+fn milliseconds(duration: Duration) -> f64 {
+    let microseconds = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(microseconds) / 1_000.0
 }

@@ -67,9 +67,10 @@ pub(crate) fn open(
     };
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, raw);
     let gzipped = reader.fill_buf().context("reading the input")?.starts_with(&GZIP_MAGIC);
-    let mut reader: Box<dyn BufRead + Send> = match gzipped {
-        true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(reader))),
-        false => Box::new(reader),
+    let mut reader: Box<dyn BufRead + Send> = if gzipped {
+        Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(reader)))
+    } else {
+        Box::new(reader)
     };
     let format = match format {
         InputFormat::Auto => {

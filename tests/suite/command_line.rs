@@ -38,7 +38,7 @@ fn score_reads_ndjson_and_csv_and_prints_the_accuracy() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("reviews.csv");
-    fs::write(&path, "stars,review\n5,\"Clean, quiet, cheap.\"\n1,Never again.\n").unwrap();
+    fs::write(&path, "stars,review\n5,\"Wonderful, quiet, clean.\"\n1,Never again.\n").unwrap();
     let output =
         verdict().arg("score").arg(&path).args(["--model", "sentiment@2"]).output().unwrap();
     let lines = ndjson(&output);

@@ -26,7 +26,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(90);
 async fn every_review_has_one_verdict_and_one_row_though_the_process_is_killed_ten_times() {
     let begun = now();
     let mut line = Line::start().await;
-    let producer = produce(&line.kafka_address());
+    let kcat = produce(&line.kafka_address());
 
     let mut random = StdRng::seed_from_u64(20_261_122);
     for _kill in 0..KILLS {
@@ -37,7 +37,7 @@ async fn every_review_has_one_verdict_and_one_row_though_the_process_is_killed_t
     }
     line.ready().await;
     let produced =
-        tokio::task::spawn_blocking(move || producer.wait_with_output().unwrap()).await.unwrap();
+        tokio::task::spawn_blocking(move || kcat.wait_with_output().unwrap()).await.unwrap();
     assert!(produced.status.success(), "kcat: {}", String::from_utf8_lossy(&produced.stderr));
 
     let kafka = line.kafka();

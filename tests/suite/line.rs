@@ -11,7 +11,7 @@ use broker::kafka::KafkaSettings;
 use tempfile::TempDir;
 
 /// Longest wait for the line to be ready, on a machine that is busy with other tests.
-const READY_WAIT_MAX: Duration = Duration::from_secs(120);
+const READY_WAIT_MAX: Duration = Duration::from_mins(2);
 
 /// Between two looks at something that is not there yet.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);

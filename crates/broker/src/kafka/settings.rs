@@ -91,18 +91,11 @@ impl Default for KafkaSettings {
 /// Shows the names of all properties and the values of those that are no secrets.
 impl fmt::Debug for KafkaSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: BTreeMap<&str, &str> = self
-            .properties
-            .iter()
-            .map(|(name, value)| {
-                (name.as_str(), if is_secret(name) { "***" } else { value.as_str() })
-            })
-            .collect();
         formatter
             .debug_struct("KafkaSettings")
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("client_id", &self.client_id)
-            .field("properties", &shown)
+            .field("properties", &self.masked().properties)
             .finish()
     }
 }
@@ -111,6 +104,15 @@ impl KafkaSettings {
     /// The default settings, with these brokers.
     pub fn at(bootstrap_servers: impl Into<String>) -> Self {
         Self { bootstrap_servers: bootstrap_servers.into(), ..Self::default() }
+    }
+
+    /// The same settings for people to read: the values of properties that are secrets are `***`.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let shown = |(name, value): (&String, &String)| {
+            (name.clone(), if is_secret(name) { "***".to_owned() } else { value.clone() })
+        };
+        Self { properties: self.properties.iter().map(shown).collect(), ..self.clone() }
     }
 
     /// Refuses the first property on which a promise of this crate rests. Nothing is sent.
