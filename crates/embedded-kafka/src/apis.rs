@@ -134,6 +134,26 @@ pub(crate) const APIS: &[Api] = &[
     api(ApiKey::DescribeCluster, 0, 1, 0, &[Fixed(1), From(1, &Fixed(1))]),
     api(ApiKey::DescribeTransactions, 0, 0, 0, &[Texts]),
     api(ApiKey::ListTransactions, 0, 1, 0, &[Texts, Numbers(8), From(1, &Fixed(8))]),
+    // Offered to be refused: librdkafka that is asked for KIP-848 waits for ever for a broker to offer this, but gives up
+    // at once when it is refused.
+    api(
+        ApiKey::ConsumerGroupHeartbeat,
+        0,
+        1,
+        0,
+        &[
+            Text,
+            Text,
+            Fixed(4),
+            Text,
+            Text,
+            Fixed(4),
+            Texts,
+            From(1, &Text),
+            Text,
+            Each(&[Fixed(16), Numbers(4)]),
+        ],
+    ),
 ];
 
 /// The entry of a kind of request, if this version of it is answered.

@@ -1,8 +1,8 @@
 //! A single-node Kafka-protocol broker for laptops and tests: one process, one directory, one loopback port.
 //!
 //! It speaks the wire protocol of Apache Kafka, so that librdkafka, the Java clients and kcat work unchanged, idempotence,
-//! transactions (KIP-98, KIP-447) and classic consumer groups (KIP-429) included. It has no replication, no security and
-//! no KIP-848 groups, which is why it refuses to listen on anything but loopback.
+//! transactions (KIP-98, KIP-447) and classic consumer groups (KIP-429) included. It has no replication and no security,
+//! which is why it refuses to listen on anything but loopback.
 //!
 //! # Layout
 //!
@@ -20,6 +20,7 @@
 //!   its first record, which may be a little early.
 //! - Topics with `cleanup.policy=compact` are kept whole.
 //! - A static member that restarts causes a rebalance.
+//! - Groups of the consumer protocol (KIP-848) are refused, as by a Kafka that has only classic ones.
 //! - Fetch sessions (KIP-227), topic ids (KIP-516) and KIP-890 are not offered; clients do without.
 
 mod admin;

@@ -9,7 +9,9 @@ use crate::shape::{self, Style};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, RequestHeader, ResponseHeader};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsResponse, ConsumerGroupHeartbeatResponse, RequestHeader, ResponseHeader,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -106,6 +108,7 @@ async fn answer_admin(broker: &Arc<Broker>, call: &Call) -> Result<Reply, Malfor
         ApiKey::DescribeCluster => call.reply(&broker.describe_cluster()),
         ApiKey::ListTransactions => call.reply(&broker.list_transactions(&call.request()?)),
         ApiKey::DescribeTransactions => call.reply(&broker.describe_transactions(&call.request()?)),
+        ApiKey::ConsumerGroupHeartbeat => call.reply(&no_consumer_protocol()),
         key => Err(Malformed::NotOffered { key: key as i16, version: call.version }),
     }
 }
@@ -142,6 +145,12 @@ fn api_versions() -> ApiVersionsResponse {
             .with_max_version(api.max)
     };
     ApiVersionsResponse::default().with_api_keys(APIS.iter().map(version).collect())
+}
+
+/// Groups of the consumer protocol (KIP-848) are refused as by a Kafka that has only classic ones.
+fn no_consumer_protocol() -> ConsumerGroupHeartbeatResponse {
+    ConsumerGroupHeartbeatResponse::default()
+        .with_error_code(ResponseError::UnsupportedVersion.code())
 }
 
 /// A client that speaks a newer version is told in the oldest one what there is (KIP-511).

@@ -97,7 +97,8 @@ async fn every_request_is_answered_in_every_version() {
         DeleteGroupsRequest,
         DescribeClusterRequest,
         DescribeTransactionsRequest,
-        ListTransactionsRequest
+        ListTransactionsRequest,
+        ConsumerGroupHeartbeatRequest
     );
     assert_eq!(check(&broker, ProduceRequest::default().with_acks(-1)).await, 6);
 }
@@ -170,6 +171,8 @@ async fn send_data(broker: &Arc<Broker>) -> Vec<i16> {
     let fetched_offsets = offset_fetch_request::OffsetFetchRequestTopic::default()
         .with_name(topic())
         .with_partition_indexes(vec![0, 9]);
+    let owned =
+        consumer_group_heartbeat_request::TopicPartitions::default().with_partitions(vec![0, 1]);
     let given = sync_group_request::SyncGroupRequestAssignment::default().with_member_id(text("m"));
     vec![
         check(broker, ProduceRequest::default().with_acks(-1).with_topic_data(vec![produced]))
@@ -191,6 +194,13 @@ async fn send_data(broker: &Arc<Broker>) -> Vec<i16> {
         .await,
         check(broker, TxnOffsetCommitRequest::default().with_topics(vec![pending])).await,
         check(broker, SyncGroupRequest::default().with_assignments(vec![given])).await,
+        check(
+            broker,
+            ConsumerGroupHeartbeatRequest::default()
+                .with_subscribed_topic_names(Some(vec![topic()]))
+                .with_topic_partitions(Some(vec![owned])),
+        )
+        .await,
     ]
 }
 
@@ -200,6 +210,19 @@ async fn requests_with_content_are_answered_too() {
     let mut counts = send_administration(&broker).await;
     counts.extend(send_data(&broker).await);
     assert!(counts.iter().all(|count| 0 < *count), "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_group_of_the_consumer_protocol_is_refused() {
+    let (_directory, broker) = open();
+    let request = ConsumerGroupHeartbeatRequest::default();
+    let Reply::Now(bytes) = answer(&broker, frame(&request, 1).unwrap()).await.unwrap() else {
+        panic!("the refusal is late")
+    };
+    let mut bytes = bytes.freeze().split_off(4);
+    ResponseHeader::decode(&mut bytes, 1).unwrap();
+    let refused = ConsumerGroupHeartbeatResponse::decode(&mut bytes, 1).unwrap();
+    assert_eq!(refused.error_code, ResponseError::UnsupportedVersion.code());
 }
 
 #[tokio::test]
