@@ -127,12 +127,8 @@ impl Broker {
         let now_ms = clock::now_ms();
         for (name, topic) in self.topics.all() {
             for partition in &topic.partitions {
-                let retained = partition.log().retain(
-                    topic.config.retention(now_ms),
-                    topic.config.rolling(),
-                    now_ms,
-                );
-                if let Err(error) = retained {
+                let retention = topic.config.retention(now_ms);
+                if let Err(error) = partition.retain(retention, topic.config.rolling()) {
                     tracing::warn!(topic = name, %error, "old records could not be removed");
                 }
             }

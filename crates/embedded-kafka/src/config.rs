@@ -95,7 +95,7 @@ impl Config {
         let oldest_ms = (self.deletes && 0 <= self.retention_ms)
             .then(|| now_ms.saturating_sub(self.retention_ms));
         let bytes_max = u64::try_from(self.retention_bytes).ok().filter(|_| self.deletes);
-        Retention { oldest_ms, bytes_max }
+        Retention { now_ms, oldest_ms, bytes_max }
     }
 }
 

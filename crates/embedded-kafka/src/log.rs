@@ -51,6 +51,7 @@ pub(crate) struct Rolling {
 /// What may be thrown away.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
+    pub(crate) now_ms: i64,
     /// Records older than this; `None` keeps them for ever.
     pub(crate) oldest_ms: Option<i64>,
     /// All that is more than this; `None` keeps everything.
@@ -202,29 +203,32 @@ impl Log {
         self.contents.forget_before(self.start);
     }
 
-    /// Removes sealed segments that the topic does not keep. Never one with records of an open transaction, so that a
+    /// Removes segments that the topic does not keep. Never one with records from the last stable offset on, so that a
     /// transaction is kept or removed as a whole.
     pub(crate) fn retain(
         &mut self,
         retention: Retention,
         rolling: Rolling,
-        now_ms: i64,
+        stable: i64,
     ) -> io::Result<()> {
-        if 0 < self.active.bytes
-            && self.active.created_ms.saturating_add(rolling.segment_ms) < now_ms
-        {
-            self.roll(now_ms)?;
+        if self.state != State::Good {
+            return Ok(());
         }
-        let kept_from = self.contents.first_open_offset().unwrap_or(self.next());
+        let begun_before_ms = retention.now_ms.saturating_sub(rolling.segment_ms);
+        if 0 < self.active.bytes && self.active.created_ms < begun_before_ms {
+            self.roll(retention.now_ms)?;
+        }
+        let is_old = |segment: &Segment| {
+            retention.oldest_ms.is_some_and(|oldest| segment.latest_ms() < oldest)
+        };
         let mut total: u64 =
             self.sealed.iter().chain([&self.active]).map(|segment| segment.bytes).sum();
         let mut start = self.start;
         let ends =
             self.sealed.iter().skip(1).chain([&self.active]).map(|segment| segment.base_offset);
         for (segment, end) in self.sealed.iter().zip(ends) {
-            let is_old = retention.oldest_ms.is_some_and(|oldest| segment.max_timestamp < oldest);
             let is_excess = retention.bytes_max.is_some_and(|most| most < total);
-            if kept_from < end || !(is_old || is_excess) {
+            if stable < end || !(is_excess || is_old(segment)) {
                 break;
             }
             total -= segment.bytes;
@@ -232,6 +236,12 @@ impl Log {
         }
         if self.start < start {
             self.advance_start(start);
+        }
+        // Age, unlike size, also takes the segment that is written to, once all before it has gone.
+        let is_last = self.sealed.is_empty() && 0 < self.active.bytes;
+        if is_last && self.next() <= stable && is_old(&self.active) {
+            self.roll(retention.now_ms)?;
+            self.advance_start(self.next());
         }
         Ok(())
     }
@@ -260,6 +270,10 @@ mod tests {
     use crate::batch::tests::batch_of;
 
     const SMALL: Rolling = Rolling { segment_bytes: 500, segment_ms: i64::MAX };
+
+    fn older_than(oldest_ms: i64) -> Retention {
+        Retention { now_ms: 0, oldest_ms: Some(oldest_ms), bytes_max: None }
+    }
 
     fn write(
         log: &mut Log,
@@ -333,12 +347,32 @@ mod tests {
         for _ in 0..40 {
             write(&mut log, "some text", None, false).unwrap();
         }
-        let all = Retention { oldest_ms: Some(i64::MAX), bytes_max: None };
-        log.retain(all, SMALL, 0).unwrap();
+        let stable = log.contents().first_open_offset().unwrap();
+        log.retain(older_than(i64::MAX), SMALL, stable).unwrap();
         assert!(0 < log.start() && log.start() <= 40, "{}", log.start());
         mark(&mut log, 1, 0, true);
-        log.retain(all, SMALL, 0).unwrap();
+        log.retain(older_than(i64::MAX), SMALL, log.next()).unwrap();
         assert!(40 < log.start());
         assert_eq!(Log::open(directory.path(), 0, 0).unwrap().start(), log.start());
+    }
+
+    #[test]
+    fn the_segment_that_is_written_to_goes_too_when_all_of_it_is_old_and_offsets_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::open(directory.path(), 0, 0).unwrap();
+        for _ in 0..3 {
+            write(&mut log, "at 1", None, false).unwrap();
+        }
+        let mut check = |oldest_ms, stable, start: i64| {
+            log.retain(older_than(oldest_ms), SMALL, stable).unwrap();
+            assert_eq!((log.start(), log.next()), (start, 3), "{oldest_ms} {stable}");
+        };
+        check(1, 3, 0);
+        check(2, 2, 0);
+        check(2, 3, 3);
+        check(2, 3, 3);
+        let mut again = Log::open(directory.path(), 0, 0).unwrap();
+        assert_eq!((again.start(), again.next()), (3, 3));
+        assert_eq!(write(&mut again, "next", None, false).unwrap(), 3);
     }
 }

@@ -1,9 +1,10 @@
 //! A partition in use: its log behind a lock, what of it readers may see, and who waits for more.
 
 use crate::batch::Header;
-use crate::log::{AppendError, Log, Rolling};
+use crate::log::{AppendError, Log, Retention, Rolling};
 use crate::settings::Fsync;
 use crate::sync::{GroupCommit, locked};
+use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -97,6 +98,14 @@ impl Partition {
         Bounds { start: log.start(), end, written, stable }
     }
 
+    /// Removes what the topic does not keep, but nothing that some reader may not see yet: neither what is not durable nor
+    /// what belongs to an open transaction.
+    pub(crate) fn retain(&self, retention: Retention, rolling: Rolling) -> io::Result<()> {
+        // The last stable offset never moves back, so that it need not be of the same moment.
+        let stable = self.bounds().stable;
+        self.log().retain(retention, rolling, stable)
+    }
+
     /// Rings the bell whenever more becomes visible, as long as the answer is kept.
     pub(crate) fn watch(self: &Arc<Self>, bell: &Arc<Notify>) -> Watch {
         locked(&self.waiting).push(Arc::clone(bell));
@@ -164,14 +173,14 @@ mod tests {
     use crate::batch::tests::batch_of;
     use std::time::Duration;
 
+    const LARGE: Rolling = Rolling { segment_bytes: 1 << 20, segment_ms: i64::MAX };
+
     fn written(fsync: Fsync) -> (tempfile::TempDir, Partition) {
         let directory = tempfile::tempdir().unwrap();
         let partition = Partition::new(Log::open(directory.path(), 0, 0).unwrap(), fsync);
         let bytes = batch_of(&[(1, "a")], None, false);
         let header = Header::parse(&bytes).unwrap();
-        partition
-            .append(bytes, header, Rolling { segment_bytes: 1 << 20, segment_ms: i64::MAX })
-            .unwrap();
+        partition.append(bytes, header, LARGE).unwrap();
         (directory, partition)
     }
 
@@ -185,6 +194,17 @@ mod tests {
             let (_directory, partition) = written(fsync);
             assert_eq!((partition.bounds().end, partition.is_behind()), (1, true));
         }
+    }
+
+    #[tokio::test]
+    async fn an_old_record_is_kept_until_readers_may_see_it() {
+        let (_directory, partition) = written(Fsync::Always);
+        let none = Retention { now_ms: 0, oldest_ms: Some(i64::MAX), bytes_max: Some(0) };
+        partition.retain(none, LARGE).unwrap();
+        assert_eq!((partition.bounds().start, partition.bounds().end), (0, 0));
+        partition.settle().await.unwrap();
+        partition.retain(none, LARGE).unwrap();
+        assert_eq!((partition.bounds().start, partition.bounds().end), (1, 1));
     }
 
     #[tokio::test]

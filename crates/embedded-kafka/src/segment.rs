@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 /// One mark for so many bytes of log, like Kafka's `index.interval.bytes`.
 const INDEX_INTERVAL_BYTES: u64 = 4_096;
@@ -87,11 +88,7 @@ impl Segment {
         let file =
             OpenOptions::new().read(true).append(true).open(&path).map_err(RecoverError::Io)?;
         let stored = std::fs::read(&path).map_err(RecoverError::Io)?;
-        let created_ms =
-            file.metadata().ok().and_then(|metadata| metadata.modified().ok()).map_or(0, |time| {
-                let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-            });
+        let created_ms = modified_ms(&file).unwrap_or(0);
         let mut segment = Segment::over(path, file, base_offset, created_ms);
         let mut rest = stored.as_slice();
         let mut next_offset = base_offset;
@@ -138,6 +135,15 @@ impl Segment {
         }
         self.bytes += header.bytes as u64;
         self.max_timestamp = self.max_timestamp.max(header.max_timestamp);
+    }
+
+    /// The time of its latest record, for retention: of the last write when no record says its time, as in Kafka.
+    pub(crate) fn latest_ms(&self) -> i64 {
+        if 0 <= self.max_timestamp {
+            self.max_timestamp
+        } else {
+            modified_ms(&self.file).unwrap_or(i64::MAX)
+        }
     }
 
     /// From a batch at or before `offset` to the end of what is written now.
@@ -227,6 +233,13 @@ impl Span {
     }
 }
 
+/// When a file was last written to, if the system can tell.
+fn modified_ms(file: &File) -> Option<i64> {
+    let modified = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
+    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 fn header_at(chunk: &[u8], at: usize) -> Option<Header> {
     Header::peek(chunk.get(at..)?).ok()
 }
@@ -300,6 +313,16 @@ mod tests {
         assert!(matches!(recover(false), Err(RecoverError::Damaged(at)) if at == segment.bytes));
         assert_eq!(recover(true).unwrap().bytes, segment.bytes);
         assert_eq!(recover(false).unwrap().max_timestamp, segment.max_timestamp);
+    }
+
+    #[test]
+    fn records_without_a_time_are_as_old_as_their_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut segment = Segment::create(directory.path(), 0, 0).unwrap();
+        let bytes = batch_of(&[(-1, "a")], None, false);
+        segment.append(&bytes, &Header::parse(&bytes).unwrap()).unwrap();
+        assert_eq!(Some(segment.latest_ms()), modified_ms(&segment.file));
+        assert_eq!(segment_of(directory.path(), 10).latest_ms(), 185);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use embedded_kafka::{EmbeddedKafka, Fsync, Settings, StartError};
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
@@ -69,11 +69,16 @@ impl Client {
         matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
     }
 
+    /// Makes a topic that keeps its records, though they say that they are of 1970.
     fn create_topic(&mut self) {
+        let keep = CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str("retention.ms"))
+            .with_value(Some(StrBytes::from_static_str("-1")));
         let topic = CreatableTopic::default()
             .with_name(name())
             .with_num_partitions(1)
-            .with_replication_factor(1);
+            .with_replication_factor(1)
+            .with_configs(vec![keep]);
         let created = self.ask(&CreateTopicsRequest::default().with_topics(vec![topic]), 5);
         assert_eq!(created.topics.first().unwrap().error_code, 0);
     }
