@@ -48,11 +48,14 @@ async fn every_review_has_one_verdict_and_one_row_though_the_process_is_killed_t
     let lost = (0..REVIEWS).filter(|number| !verdicts.contains_key(&id(*number))).count();
     let doubled = verdicts.values().filter(|&&times| 1 < times).count();
     let rows = rows(&line).await;
-    println!(
+    // Not `println!`: its output is shown only when a test fails, and this figure is for everybody.
+    writeln!(
+        std::io::stdout(),
         "{REVIEWS} reviews, {KILLS} times SIGKILL: {} verdicts, {lost} lost, {doubled} doubled, {rows} rows, {:.0} s",
         verdicts.values().sum::<usize>(),
         begun.elapsed().as_secs_f64()
-    );
+    )
+    .unwrap();
     assert_eq!((lost, doubled, verdicts.len(), rows), (0, 0, REVIEWS, REVIEWS));
     assert_eq!(line.terminate().code(), Some(0));
 }

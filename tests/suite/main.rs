@@ -1,6 +1,5 @@
 //! The whole line from outside: the real program, real sockets, real files, foreign clients.
 #![expect(clippy::unwrap_used, reason = "a test")]
-#![expect(clippy::print_stdout, reason = "the figures that a test measures are printed")]
 
 mod bad_records;
 mod command_line;
