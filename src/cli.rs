@@ -2,19 +2,21 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use chassis::settings::assignment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  verdict                                   the whole line in this process; open http://127.0.0.1:8080
-  verdict score reviews.csv > verdicts.ndjson
-  echo 'Lovely staff.' | verdict score --model sentiment@2
-  verdict load --rate 200 --duration 30s    load on a running line, latencies at the end
-  verdict tap --from beginning              verdicts as they come
-  verdict config print > verdict.toml       every setting with its value
+  verdict                                  the whole line in this process, with a page
+  verdict score reviews.csv > out.ndjson   a file, without a broker
+  echo 'Lovely.' | verdict score --model sentiment@2
+  verdict load --rate 50 --duration 30s    load on a running line, latencies at the end
+  verdict tap --from beginning             verdicts as they come
+  verdict config print > verdict.toml      every setting with its value
 
-Settings come from a file (--config, TOML), then the environment (VERDICT_SINK__ROWS_MAX for rows_max in
-[sink]), then flags; the later wins. `verdict config check` says what is wrong with them and where.";
+Settings come from a file (--config, TOML), then the environment (VERDICT_SINK__ROWS_MAX
+is rows_max in [sink]), then flags; the later wins. `verdict config check` says what is
+wrong with them, and where.";
 
 /// Turns reviews into verdicts: an AI system around a model.
 ///
@@ -62,8 +64,8 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "VERDICT_CONFIG", value_name = "FILE", help_heading = "Settings")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Overrides one setting, as often as needed: --set processor.workers=1
-    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Settings", value_parser = key_value)]
+    /// Overrides one setting, as often as needed: --set processor.inference_threads=1
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Settings", value_parser = assignment)]
     pub(crate) overrides: Vec<(String, String)>,
 }
 
@@ -211,15 +213,6 @@ pub(crate) enum ConfigCommand {
     Print(SettingsArgs),
     /// Say whether the settings are right, and if not, which and where
     Check(SettingsArgs),
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
-        }
-        _ => Err("write it as KEY=VALUE, for instance processor.workers=1".to_owned()),
-    }
 }
 
 /// `30s`, `2m`, `1h`, `250ms`.

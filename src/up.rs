@@ -245,6 +245,8 @@ fn greet(
 ) -> anyhow::Result<()> {
     let broker = if settings.up.embedded { "embedded, loopback only" } else { "outside" };
     let (model, servers) = (&settings.model.name, &kafka.bootstrap_servers);
+    // Most newcomers run it from where cargo built it, so `verdict` alone would not be found.
+    let program = std::env::args().next().unwrap_or_else(|| "verdict".to_owned());
     let mut out = std::io::stdout().lock();
     write!(
         out,
@@ -257,7 +259,7 @@ fn greet(
 Try:
   curl -s http://{http}/analyze -H 'content-type: application/json' -d '{{\"review\": \"The room was clean and affordable.\"}}'
   echo '{{\"review\": \"Cold soup, slow waiter.\"}}' | kcat -P -b {servers} -t reviews.v1
-  verdict tap --kafka {servers} --from beginning
+  {program} tap --kafka {servers} --from beginning
 
 Ctrl-C stops it; everything is kept in {} and found again.\n\n",
         settings.up.data.display()

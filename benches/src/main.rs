@@ -26,7 +26,7 @@ use schemas::{Review, ReviewId, ReviewText};
 #[derive(Debug, Parser)]
 struct Args {
     /// Reviews of one run.
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = 2_000)]
     reviews: usize,
     /// Runs of each, interleaved.
     #[arg(long, default_value_t = 5)]

@@ -9,7 +9,7 @@ use broker::{
 };
 use chassis::{
     Health,
-    settings::Sources,
+    settings::{Sources, assignment},
     telemetry::{self, TelemetrySettings},
 };
 use clap::Parser;
@@ -45,7 +45,7 @@ struct Arguments {
     config: Option<PathBuf>,
 
     /// Overrides one setting, as often as needed: --set ingest.listen=0.0.0.0:8080
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     overrides: Vec<(String, String)>,
 }
 
@@ -99,11 +99,6 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
     let settings: Settings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
     Ok(settings)
-}
-
-fn key_value(text: &str) -> Result<(String, String), &'static str> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use broker::kafka::{ExchangeOptions, KafkaExchange};
 use chassis::{
     Health,
-    settings::{self, Sources},
+    settings::{Sources, assignment},
     stop::{self, signalled, supervise},
     telemetry,
 };
@@ -18,21 +18,31 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Judges reviews from Kafka and writes the verdicts back.
+const SETTINGS: &str = "\
+Settings come from a file (TOML, sections [kafka], [model], [processor], [replica] and [telemetry]), then the
+environment (VERDICT_PROCESSOR__MAX_BATCH_SIZE for max_batch_size in [processor]), then --set; the later wins.";
+
+/// Environment variables that begin like settings and are none of the processor's.
+const ENVIRONMENT_IGNORED: &[&str] =
+    &["VERDICT_CONFIG", "VERDICT_INGEST__*", "VERDICT_SINK__*", "VERDICT_TEST_*", "VERDICT_UP__*"];
+
+/// Judges reviews from Kafka and writes the verdicts back
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = SETTINGS)]
 struct Arguments {
-    /// Settings, a TOML file. Environment variables `PROCESSOR_...` go over it, such as `PROCESSOR_KAFKA__BOOTSTRAP_SERVERS`.
-    #[arg(long)]
+    /// Settings file in TOML
+    #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]
     config: Option<PathBuf>,
+
+    /// Overrides one setting, as often as needed: --set replica.transactional_id=processor-0
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+    overrides: Vec<(String, String)>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // Know what is asked.
-    let Arguments { config } = Arguments::parse();
-    let sources = Sources { file: config, environment_prefix: "PROCESSOR_", ..Sources::default() };
-    let settings: ProcessSettings = settings::load(&sources)?;
+    let settings = settings(Arguments::parse())?;
 
     // Be seen.
     let telemetry = telemetry::start("processor", &settings.telemetry)?;
@@ -62,6 +72,18 @@ async fn main() -> anyhow::Result<()> {
     supervise(tasks, stop, until, grace).await
 }
 
+fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {
+    let sources = Sources {
+        file: arguments.config,
+        environment_prefix: "VERDICT_",
+        environment_ignored: ENVIRONMENT_IGNORED,
+        overrides: arguments.overrides,
+    };
+    let settings: ProcessSettings = chassis::settings::load(&sources)?;
+    settings.kafka.check()?;
+    Ok(settings)
+}
+
 /// Loads the model, connects, runs. Blocks.
 fn line(
     settings: &ProcessSettings,
@@ -80,4 +102,25 @@ fn line(
     let exchange = KafkaExchange::connect(&settings.kafka, options)?;
     processor::run(Box::new(exchange), Arc::clone(&pipeline), &settings.processor, health, stop)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_setting_is_overridden_by_its_key() {
+        let arguments = ["processor", "--set", "processor.inference_threads=2"];
+        let settings = settings(Arguments::parse_from(arguments)).unwrap();
+        assert_eq!(settings.processor.inference_threads, 2);
+        let mistaken = Arguments::parse_from(["processor", "--set", "processor.threads=2"]);
+        assert!(super::settings(mistaken).unwrap_err().to_string().contains("processor.threads"));
+    }
 }

@@ -7,7 +7,7 @@ use axum::Router;
 use broker::kafka::{KafkaSettings, KafkaSubscribe};
 use chassis::{
     Health,
-    settings::Sources,
+    settings::{Sources, assignment},
     telemetry::{self, TelemetrySettings},
 };
 use clap::Parser;
@@ -44,7 +44,7 @@ struct Arguments {
     config: Option<PathBuf>,
 
     /// Overrides one setting, as often as needed: --set sink.store=sqlite:/data/verdicts.db
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     overrides: Vec<(String, String)>,
 }
 
@@ -96,11 +96,6 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
     let settings: Settings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
     Ok(settings)
-}
-
-fn key_value(text: &str) -> Result<(String, String), &'static str> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Health and metrics, until asked to stop.

@@ -100,6 +100,16 @@ pub fn render<T: Serialize>(settings: &T) -> Result<String, SettingsError> {
         .map_err(|error| SettingsError::Inexpressible(error.to_string()))
 }
 
+/// Reads `KEY=VALUE`, as flags such as `--set` give it: an entry of [`Sources::overrides`].
+pub fn assignment(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write it as KEY=VALUE, for instance telemetry.filter=debug"),
+    }
+}
+
 fn lossy(text: &OsStr) -> String {
     text.to_string_lossy().into_owned()
 }

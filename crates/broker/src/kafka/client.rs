@@ -48,6 +48,12 @@ pub(super) fn creation_error(error: KafkaError) -> ConnectError {
 
 /// An error of a call to the cluster: away, or unwilling.
 pub(super) fn call_error(servers: &str, error: &KafkaError) -> ConnectError {
+    use RDKafkaErrorCode::{UnknownTopic, UnknownTopicOrPartition};
+    if matches!(error.rdkafka_error_code(), Some(UnknownTopic | UnknownTopicOrPartition)) {
+        return ConnectError::Refused(format!(
+            "{error}; make the line's topics at {servers} first"
+        ));
+    }
     if is_transient(error) {
         ConnectError::Unreachable { servers: servers.to_owned(), reason: error.to_string() }
     } else {
