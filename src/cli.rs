@@ -64,7 +64,7 @@ pub(crate) struct SettingsArgs {
     #[arg(long, env = "VERDICT_CONFIG", value_name = "FILE", help_heading = "Settings")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Overrides one setting, as often as needed: --set processor.inference_threads=1
+    /// Overrides one setting, as often as needed: --set up.partitions=8
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Settings", value_parser = assignment)]
     pub(crate) overrides: Vec<(String, String)>,
 }
@@ -87,7 +87,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) kafka: Option<String>,
 
-    /// The model to score with [default: sentiment@1]
+    /// The model to score with; sentiment@1 unless the settings name another
     #[arg(long, value_name = "NAME@VERSION")]
     pub(crate) model: Option<String>,
 
@@ -105,7 +105,7 @@ pub(crate) struct ScoreArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
-    /// The model to score with [default: sentiment@1]
+    /// The model to score with; sentiment@1 unless the settings name another
     #[arg(long, value_name = "NAME@VERSION")]
     pub(crate) model: Option<String>,
 

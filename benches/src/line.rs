@@ -24,7 +24,7 @@ const PARTITIONS: u16 = 4;
 /// Reviews in flight to the broker while the backlog is laid down.
 const IN_FLIGHT_MAX: usize = 1_000;
 /// Longest wait for anything here.
-const WAIT_MAX: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_mins(10);
 /// Between two looks at the store.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 

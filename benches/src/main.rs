@@ -5,7 +5,7 @@
 //!
 //! - *model*: token ids are ready, and batches are those that the line forms from a full backlog; only the model is timed.
 //! - *line*: the reviews lie in `reviews.v1` of an embedded broker; timed from the start of processor and sink until every
-//!   verdict is a durable row. Exactly once, SQLite and all. HTTP is not part of it.
+//!   verdict is a durable row. Exactly once, a store in `SQLite` and all. HTTP is not part of it.
 //!
 //! The process keeps to one core, broker and store included, so the line's figure counts everything that it does.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]

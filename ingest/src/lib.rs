@@ -4,7 +4,7 @@
 //! list of who waits; a replica may be killed at any time, and its clients ask another.
 //!
 //! # Layout
-//! - [`serve`]: until told to stop; [`router`]: which path leads where; [`settings`]: all that can be told
+//! - [`serve()`]: until told to stop; [`router()`]: which path leads where; [`settings`]: all that can be told
 //! - `caller`: the outermost layer, which names, traces and measures each request
 //! - `analyze`, `batch`, `lookup`, `stream`, `page`: one route each
 //! - `body`, `submission`: from bytes to a review, or to the reason why not; `preference`, `idempotency`: one header each

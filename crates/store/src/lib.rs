@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`VerdictStore`]: the contract, held by one suite for every store (`tests/contract.rs`)
 //! - [`row`]: a verdict to be written, and which of two wins; [`refused`]: a record that could not become a row
-//! - [`connect`]: a URL to a store
+//! - [`connect()`]: a URL to a store
 //! - [`sqlite`]: one file, for a laptop; [`memory`]: none, for tests
 
 mod connect;
