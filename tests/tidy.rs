@@ -36,7 +36,7 @@ const CONFINED: [(&str, &[&str]); 5] = [
 const INSTRUMENTS: &str = "instruments.rs";
 
 /// Folders that hold what was made here, besides those whose names begin with a dot.
-const GENERATED: [&str; 3] = ["target", "verdict-data", "__pycache__"];
+const GENERATED: [&str; 4] = ["target", "verdict-data", "verdict-services", "__pycache__"];
 
 /// Why the crate in `folder` must not depend on the one in `dependency`; both relative to the workspace.
 fn arrow_breach(folder: &str, dependency: &str) -> Option<String> {
