@@ -5,6 +5,7 @@
 //! # Layout
 //! - [`KafkaSettings`]: addresses and properties
 //! - [`KafkaPublish`], [`KafkaExchange`], [`KafkaSubscribe`]: the three traits
+//! - [`KafkaScan`]: what a topic holds now
 //! - [`ensure_topics`], [`Lag`]: what start-up and overload control ask of a cluster
 
 mod admin;
@@ -16,6 +17,7 @@ mod membership;
 mod outbox;
 mod publish;
 mod records;
+mod scan;
 mod settings;
 mod subscribe;
 mod transaction;
@@ -25,5 +27,6 @@ pub use client::ConnectError;
 pub use exchange::{ExchangeOptions, KafkaExchange};
 pub use lag::Lag;
 pub use publish::KafkaPublish;
+pub use scan::KafkaScan;
 pub use settings::{KafkaSettings, PropertyRefused};
 pub use subscribe::KafkaSubscribe;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 
@@ -69,8 +69,8 @@ impl KafkaSubscribe {
 }
 
 /// Where a tail begins, in every partition, as numbers: "the end" would be looked up only later, and skip what comes meanwhile.
-fn start(
-    consumer: &BaseConsumer<Membership>,
+pub(super) fn start<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     topics: &[&str],
     from: TailFrom,
 ) -> KafkaResult<TopicPartitionList> {
@@ -91,8 +91,8 @@ fn start(
 }
 
 /// The first offset whose timestamp is not before `at_ms`, if there is one.
-fn since(
-    consumer: &BaseConsumer<Membership>,
+fn since<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
     at_ms: i64,

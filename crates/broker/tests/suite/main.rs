@@ -5,3 +5,4 @@
 mod brokers;
 mod conformance;
 mod contract;
+mod scanning;

@@ -1,0 +1,151 @@
+//! A topic from where it is told to where it ends now: for whoever looks at what is there and then is done.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message as _},
+};
+
+use super::{
+    client::{ConnectError, Logged, call_error, creation_error},
+    consumer::{reader_config, shared},
+    records::delivery,
+    settings::KafkaSettings,
+    subscribe::start,
+};
+use crate::{delivery::Delivery, subscribe::TailFrom};
+
+/// How long one question to the cluster may take.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest one look at the queue, so that an end that was reached meanwhile is seen.
+const LOOK_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Longest time without a record before the broker counts as away.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Reads one topic at `read_committed`, without a group, up to the ends that its partitions had when it was made. Blocking.
+pub struct KafkaScan {
+    consumer: BaseConsumer<Logged>,
+    servers: String,
+    topic: Vec<Arc<str>>,
+    /// The partitions that are not read through yet, and their ends.
+    unread: BTreeMap<i32, i64>,
+}
+
+impl KafkaScan {
+    /// Asks where the topic begins and ends. `None` where there is no such topic.
+    pub fn open(
+        settings: &KafkaSettings,
+        topic: &str,
+        from: TailFrom,
+    ) -> Result<Option<Self>, ConnectError> {
+        let mut config = reader_config(settings, &format!("{}-scan", settings.client_id))?;
+        // What lies before the end need not be records: transactions leave markers, and compaction leaves holes.
+        config.set("enable.partition.eof", "true");
+        let consumer = config.create_with_context(Logged).map_err(creation_error)?;
+        match assign(&consumer, topic, from) {
+            Ok(unread) => Ok(Some(Self {
+                consumer,
+                servers: settings.bootstrap_servers.clone(),
+                topic: shared(&[topic]),
+                unread,
+            })),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(call_error(&settings.bootstrap_servers, &error)),
+        }
+    }
+
+    /// The next records, at most `max`; none once all were read. Those of one partition come in their order.
+    pub fn read(&mut self, max: usize) -> Result<Vec<Delivery>, ConnectError> {
+        let mut records = Vec::new();
+        let mut heard = now();
+        while !self.unread.is_empty() && records.len() < max {
+            let wait = if records.is_empty() { LOOK_WAIT_MAX } else { Duration::ZERO };
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    heard = now();
+                    if keep(&mut self.unread, &message) {
+                        records.push(delivery(&message, &self.topic));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    heard = now();
+                    self.unread.remove(&partition);
+                }
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    return Err(call_error(&self.servers, &error));
+                }
+                // Nothing yet, or an error that librdkafka mends by itself and that the context has logged.
+                Some(Err(_)) | None if !records.is_empty() => break,
+                Some(Err(_)) | None if heard.elapsed() < SILENCE_MAX => {}
+                Some(Err(_)) | None => {
+                    let reason = format!("nothing came for {SILENCE_MAX:?}");
+                    return Err(ConnectError::Unreachable {
+                        servers: self.servers.clone(),
+                        reason,
+                    });
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Assigns what is there to be read, and says where it ends.
+fn assign(
+    consumer: &BaseConsumer<Logged>,
+    topic: &str,
+    from: TailFrom,
+) -> KafkaResult<BTreeMap<i32, i64>> {
+    let mut waiting = TopicPartitionList::new();
+    let mut unread = BTreeMap::new();
+    for element in start(consumer, &[topic], from)?.elements() {
+        let partition = element.partition();
+        let (_first, end) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
+        if matches!(element.offset(), Offset::Offset(first) if first < end) {
+            waiting.add_partition_offset(topic, partition, element.offset())?;
+            unread.insert(partition, end);
+        }
+    }
+    consumer.assign(&waiting)?;
+    Ok(unread)
+}
+
+/// Whether the message lies before its partition's end. Forgets the partition when the end is reached.
+fn keep(unread: &mut BTreeMap<i32, i64>, message: &BorrowedMessage<'_>) -> bool {
+    let partition = message.partition();
+    let Some(&end) = unread.get(&partition) else { return false };
+    if end <= message.offset().saturating_add(1) {
+        unread.remove(&partition);
+    }
+    message.offset() < end
+}
+
+fn is_absent(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownTopic | UnknownTopicOrPartition))
+}
+
+#[expect(clippy::disallowed_methods, reason = "librdkafka's poll returns early for its own events")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl fmt::Debug for KafkaScan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("KafkaScan")
+            .field("topic", &self.topic)
+            .field("unread", &self.unread)
+            .finish_non_exhaustive()
+    }
+}
