@@ -21,13 +21,16 @@ cql() { # USER PASSWORD STATEMENT
         openssl s_client -quiet -connect "127.0.0.1:$PORT" -CAfile "$DIR/secure/ca.pem" -verify_return_error \
             -verify_ip 127.0.0.1 2>/dev/null
     }
-    local pid=$SERVER_PID out=${SERVER[0]} in=${SERVER[1]}
+    local pid=$SERVER_PID out in
+    # Subshells lose the coprocess's own descriptors, not copies of them.
+    exec {out}<&"${SERVER[0]}" {in}>&"${SERVER[1]}"
     # Opcodes of version 4: STARTUP 01, AUTHENTICATE 03, QUERY 07, RESULT 08, AUTH_RESPONSE 0f, AUTH_SUCCESS 10.
     cql_ask 01 "0001$(cql_string 4 CQL_VERSION)$(cql_string 4 3.4.5)" 03 &&
         cql_ask 0f "$(cql_bytes "00$(cql_hex "$1")00$(cql_hex "$2")")" 10 &&
         cql_ask 07 "$(cql_string 8 "$3")000100" 08 || status=1
     kill "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
+    exec {out}<&- {in}>&-
     return $status
 }
 
