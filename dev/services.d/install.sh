@@ -21,7 +21,8 @@ install_servers() { # KIND...
     engine=$(engine)
     for kind in "$@"; do
         if [[ $engine == docker ]]; then
-            docker image inspect "${IMAGES[$kind]}" >/dev/null 2>&1 || docker pull --quiet "${IMAGES[$kind]}" >&2
+            docker image inspect "${IMAGES[$kind]}" >/dev/null 2>&1 || docker pull --quiet "${IMAGES[$kind]}" >&2 ||
+                die "docker could not fetch ${IMAGES[$kind]}; VERDICT_SERVICES_DOCKER=0 uses a JVM instead"
         else
             find_java "$kind" >/dev/null
             install_jars "$kind"

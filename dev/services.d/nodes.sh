@@ -26,10 +26,10 @@ node_launch() { # NODE
         # The watcher takes the same lock to say so: afterwards nothing starts that it has not seen.
         [[ ! -e $DIR/abandoned ]] || die "the process that $DIR was started for is gone"
         if [[ $ENGINE == docker ]]; then
-            node_launch_container "$1"
+            node_launch_container "$1" 9>&-
         else
-            ERROR_FILE=$DIR/node$1.crash.log
-            setsid nohup "$JAVA" -XX:ErrorFile="$ERROR_FILE" "${ARGUMENTS[@]}" >>"$DIR/node$1.log" 2>&1 </dev/null 9>&- &
+            # No child holds the lock; a session of its own keeps the keyboard's signals from the node.
+            setsid nohup "$JAVA" "-XX:ErrorFile=$DIR/node$1.crash.log" "${ARGUMENTS[@]}" >>"$DIR/node$1.log" 2>&1 </dev/null 9>&- &
             record_process $! "$DIR/node$1.process"
         fi
     ) 9>"$DIR/lock"
