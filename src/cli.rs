@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use chassis::settings::assignment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check::CheckArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   verdict                                  the whole line in this process, with a page
@@ -12,6 +14,7 @@ Examples:
   echo 'Lovely.' | verdict score --model sentiment@2
   verdict load --rate 50 --duration 30s    load on a running line, latencies at the end
   verdict tap --from beginning             verdicts as they come
+  verdict check                            that every review has one verdict
   verdict config print > verdict.toml      every setting with its value
 
 Settings come from a file (--config, TOML), then the environment (VERDICT_SINK__ROWS_MAX
@@ -42,6 +45,8 @@ pub(crate) enum Command {
     Load(LoadArgs),
     /// Print verdicts as they come
     Tap(TapArgs),
+    /// Check that every review has one outcome: lost, duplicated, torn, out of order, wrong version
+    Check(CheckArgs),
     /// Show or check the settings
     Config(ConfigArgs),
     /// Print a completion script for a shell: source <(verdict completions bash)

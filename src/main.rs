@@ -3,8 +3,9 @@
 //! # Layout
 //! - [`cli`]: flags and their help; [`settings`]: file, environment and flags made one
 //! - [`up`]: the whole line in one process
-//! - [`score`], [`load`], [`tap`], [`config`]: one file a subcommand
+//! - [`score`], [`load`], [`tap`], [`check`], [`config`]: one file or folder a subcommand
 
+mod check;
 mod cli;
 mod config;
 mod load;
@@ -48,6 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Score(args) => return score::run(&args),
         Command::Load(args) => runtime()?.block_on(load::run(args))?,
         Command::Tap(args) => tap::run(&args)?,
+        Command::Check(args) => return check::run(args),
         Command::Config(args) => config::run(args)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "verdict", &mut io::stdout());

@@ -21,16 +21,28 @@ pub(crate) struct Line {
     folder: TempDir,
     http: SocketAddr,
     kafka: SocketAddr,
+    /// Flags of `up` beyond addresses and folder.
+    flags: Vec<&'static str>,
     child: Option<Child>,
 }
 
 impl Line {
     /// Starts a line on an empty folder and waits until it is ready.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// The same with a model that takes no time.
+    pub(crate) async fn start_tiny() -> Self {
+        Self::start_with(vec!["--models", "tests/fixtures/models", "--model", "tiny@1"]).await
+    }
+
+    async fn start_with(flags: Vec<&'static str>) -> Self {
         let mut line = Self {
             folder: tempfile::tempdir().unwrap(),
             http: free_address(),
             kafka: free_address(),
+            flags,
             child: None,
         };
         line.start_again();
@@ -45,6 +57,7 @@ impl Line {
             .args(["--http", &self.http.to_string(), "--kafka-listen", &self.kafka.to_string()])
             .arg("--data")
             .arg(self.data())
+            .args(&self.flags)
             .stdout(Stdio::null())
             .spawn();
         self.child = Some(child.unwrap());

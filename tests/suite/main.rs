@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod bad_records;
+mod checking;
 mod command_line;
 mod exactly_once;
 mod line;

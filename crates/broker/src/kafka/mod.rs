@@ -5,8 +5,8 @@
 //! # Layout
 //! - [`KafkaSettings`]: addresses and properties
 //! - [`KafkaPublish`], [`KafkaExchange`], [`KafkaSubscribe`]: the three traits
-//! - [`KafkaScan`]: what a topic holds now
-//! - [`ensure_topics`], [`Lag`]: what start-up and overload control ask of a cluster
+//! - [`KafkaScan`]: what a topic holds now; [`settled`]: once open transactions have ended
+//! - [`ensure_topics`], [`committed`], [`watermarks`], [`Lag`]: what start-up, tools and overload control ask of a cluster
 
 mod admin;
 mod client;
@@ -14,11 +14,13 @@ mod consumer;
 mod exchange;
 mod lag;
 mod membership;
+mod offsets;
 mod outbox;
 mod publish;
 mod records;
 mod scan;
 mod settings;
+mod settled;
 mod subscribe;
 mod transaction;
 
@@ -26,7 +28,9 @@ pub use admin::{TopicSpec, ensure_topics};
 pub use client::ConnectError;
 pub use exchange::{ExchangeOptions, KafkaExchange};
 pub use lag::Lag;
+pub use offsets::{committed, watermarks};
 pub use publish::KafkaPublish;
 pub use scan::KafkaScan;
 pub use settings::{KafkaSettings, PropertyRefused};
+pub use settled::{Settled, settled};
 pub use subscribe::KafkaSubscribe;

@@ -1,0 +1,33 @@
+//! Flags of `verdict check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::SettingsArgs;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CheckArgs {
+    /// Kafka to read from [default: `kafka.bootstrap_servers` of the settings]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+
+    /// Consumer group of the processors
+    #[arg(long, value_name = "GROUP", default_value = "processor")]
+    pub(crate) group: String,
+
+    /// A model that may have scored, as often as needed; any other is a fault [default: every model may]
+    #[arg(long = "model", value_name = "NAME@VERSION")]
+    pub(crate) models: Vec<models::ModelName>,
+
+    /// Ids that HTTP acknowledged, one a line: each must be in the topic
+    #[arg(long, value_name = "FILE")]
+    pub(crate) acknowledged: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
