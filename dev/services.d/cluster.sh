@@ -29,8 +29,6 @@ one_node() {
 
 cluster_start() {
     local kind=$KIND port=$PORT nodes=${NODES:-1} heap=$HEAP secure=$SECURE fast=$FAST advertise=$ADVERTISE
-    JAVA=
-    STORAGE_PORT=
     mkdir -p "$DIR"
     DIR=$(cd "$DIR" && pwd -P)
     [[ $DIR =~ ^[A-Za-z0-9/._+@-]+$ ]] || die "the path $DIR has characters that settings of the servers do not take"
@@ -49,7 +47,6 @@ cluster_start() {
     ENGINE=$(engine)
 
     install_servers "$KIND"
-    [[ $ENGINE == docker ]] || JAVA=$(find_java "$KIND")
     local count
     count=$("${KIND}_port_count")
     if [[ -n $PORT ]]; then take_ports "$PORT" "$count"; else choose_ports PORT "$count"; fi
@@ -192,6 +189,7 @@ start_watcher() {
     VERDICT_SERVICES_OWNER_START=$start setsid nohup "$SELF" watch --dir "$DIR" --with "$OWNER" ${wipe[@]+"${wipe[@]}"} \
         >>"$DIR/watcher.log" 2>&1 </dev/null &
     record_process $! "$DIR/watcher.process"
+    disown
 }
 
 stop_watcher() {

@@ -24,8 +24,9 @@ install_servers() { # KIND...
             docker image inspect "${IMAGES[$kind]}" >/dev/null 2>&1 || docker pull --quiet "${IMAGES[$kind]}" >&2 ||
                 die "docker could not fetch ${IMAGES[$kind]}; VERDICT_SERVICES_DOCKER=0 uses a JVM instead"
         else
-            find_java "$kind" >/dev/null
+            JAVA=$(find_java "$kind")
             install_jars "$kind"
+            [[ $kind != kafka ]] || kafka_archive_classes
         fi
     done
 }
@@ -57,9 +58,12 @@ install_jars() { # KIND
 }
 
 fetch_jars() { # KIND FOLDER
-    mvn --quiet --batch-mode --no-transfer-progress --file "$PARTS/$1/pom.xml" \
+    local said
+    said=$(mvn --quiet --batch-mode --no-transfer-progress --file "$PARTS/$1/pom.xml" \
         org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$2" >&2
+        -DincludeScope=runtime -DoutputDirectory="$2" 2>&1) && return
+    echo "$said" >&2
+    return 1
 }
 
 # Prints the `java` to run KIND on. Kafka runs on 17 or later, Cassandra 5 is made for 17 alone.
