@@ -173,8 +173,9 @@ fn start_sink(
     store: &Arc<dyn VerdictStore>,
     health: &Health,
 ) -> anyhow::Result<Part> {
+    let sink::Settings { group, session_timeout, .. } = &settings.sink;
     let subscription =
-        Box::new(KafkaSubscribe::group(kafka, &settings.sink.group, &[topics::VERDICTS])?);
+        Box::new(KafkaSubscribe::group(kafka, group, &[topics::VERDICTS], *session_timeout)?);
     let (store, check, settings) =
         (Arc::clone(store), health.register("sink"), settings.sink.clone());
     Ok(Part::start("sink", move |stop| async move {

@@ -108,7 +108,12 @@ fn start_sink(
     stop: &CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
     let parts = sink::Parts {
-        subscription: Box::new(KafkaSubscribe::group(kafka, "bench-sink", &[topics::VERDICTS])?),
+        subscription: Box::new(KafkaSubscribe::group(
+            kafka,
+            "bench-sink",
+            &[topics::VERDICTS],
+            Duration::from_secs(15),
+        )?),
         store: Arc::clone(store),
         check: health.register("sink"),
         stop: stop.clone(),

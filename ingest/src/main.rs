@@ -28,6 +28,7 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_MODEL__*",
     "VERDICT_PROCESSOR__*",
     "VERDICT_REGENERATE",
+    "VERDICT_REPLICA__*",
     "VERDICT_SINK__*",
     "VERDICT_TEST_*",
     "VERDICT_UP__*",

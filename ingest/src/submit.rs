@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use broker::{Outgoing, PublishError};
-use chassis::clock;
+use chassis::{clock, fault};
 use schemas::{ReviewId, Verdict, record::Header};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
@@ -138,8 +138,12 @@ impl Service {
         });
         let outgoing = Outgoing { topic: Arc::clone(&self.reviews_topic), record };
         let wait_max = self.settings.publish_wait_max;
+        fault::point("ingest_before_publish");
         match timeout(wait_max, self.publisher.publish(outgoing)).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                fault::point("ingest_after_publish");
+                Ok(())
+            }
             Ok(Err(error @ PublishError::Full)) => {
                 let seconds = self.admission.retry_after_s(clock::monotonic());
                 Err(Problem::new(Kind::Overloaded, error.to_string()).retry_after(seconds))

@@ -12,7 +12,7 @@ use chassis::{
 };
 use clap::Parser;
 use models::Repository;
-use processor::settings::ProcessSettings;
+use processor::settings::{ProcessSettings, ReplicaSettings};
 use schemas::topics;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,14 @@ Settings come from a file (TOML, sections [kafka], [model], [processor], [replic
 environment (VERDICT_PROCESSOR__MAX_BATCH_SIZE for max_batch_size in [processor]), then --set; the later wins.";
 
 /// Environment variables that begin like settings and are none of the processor's.
-const ENVIRONMENT_IGNORED: &[&str] =
-    &["VERDICT_CONFIG", "VERDICT_INGEST__*", "VERDICT_SINK__*", "VERDICT_TEST_*", "VERDICT_UP__*"];
+const ENVIRONMENT_IGNORED: &[&str] = &[
+    "VERDICT_CONFIG",
+    "VERDICT_INGEST__*",
+    "VERDICT_SINK__*",
+    "VERDICT_STORE__*",
+    "VERDICT_TEST_*",
+    "VERDICT_UP__*",
+];
 
 /// Judges reviews from Kafka and writes the verdicts back
 #[derive(Debug, Parser)]
@@ -94,11 +100,11 @@ fn line(
         Repository::directory(&settings.model.repository).open(&settings.model.name.parse()?)?;
     let pipeline = processor::load(&bundle, &settings.processor)?;
     drop(bundle);
-    let options = ExchangeOptions::new(
-        &settings.replica.group,
-        [topics::REVIEWS],
-        &settings.replica.transactional_id,
-    );
+    let ReplicaSettings { group, transactional_id, session_timeout, .. } = &settings.replica;
+    let options = ExchangeOptions {
+        session_timeout: *session_timeout,
+        ..ExchangeOptions::new(group, [topics::REVIEWS], transactional_id)
+    };
     let exchange = KafkaExchange::connect(&settings.kafka, options)?;
     processor::run(Box::new(exchange), Arc::clone(&pipeline), &settings.processor, health, stop)?;
     Ok(())

@@ -79,6 +79,10 @@ pub struct ReplicaSettings {
     /// Names this replica to the transaction coordinator. Must differ between live replicas, and be the same after a restart;
     /// in Kubernetes, the pod's name.
     pub transactional_id: String,
+    /// How long after its last sign of life a replica is given up, and its partitions go to others: 6 seconds at least. Four
+    /// fifths of it is how long a transaction may take.
+    #[serde(with = "chassis::settings::duration")]
+    pub session_timeout: Duration,
     /// Where `/livez`, `/readyz`, `/startupz` and `/metrics` are served.
     pub listen: std::net::SocketAddr,
     /// Longest wait for everything to end once a stop was asked for.
@@ -120,6 +124,7 @@ impl Default for ReplicaSettings {
         Self {
             group: "processor".to_owned(),
             transactional_id: "processor-0".to_owned(),
+            session_timeout: Duration::from_secs(15),
             listen: std::net::SocketAddr::from(([0, 0, 0, 0], 9_100)),
             grace: Duration::from_secs(25),
         }

@@ -14,7 +14,7 @@ mod tests;
 use std::{collections::VecDeque, sync::Arc, thread, time::Duration};
 
 use broker::{Delivery, Exchange, ExchangeError, Progress};
-use chassis::{Health, clock, health::Check, retry::Attempts};
+use chassis::{Health, clock, fault, health::Check, retry::Attempts};
 use schemas::Record;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -181,6 +181,7 @@ impl Worker {
             let wait = if self.is_idle() { self.idle_wait } else { Duration::ZERO };
             let deliveries = self.gather(wait)?;
             if !deliveries.is_empty() {
+                fault::point("after_poll");
                 self.admit(deliveries);
                 return Ok(());
             }
@@ -253,6 +254,7 @@ impl Worker {
     fn commit_complete(&mut self) -> Result<(), LineError> {
         while self.rounds.front().is_some_and(|in_hand| in_hand.round.is_complete()) {
             let Some(in_hand) = self.rounds.pop_front() else { break };
+            fault::point("after_infer");
             let mut outcomes = in_hand.pipeline.conclude(in_hand.round);
             self.breaker.note(&outcomes)?;
             let progress = Progress::of(&in_hand.deliveries);
@@ -271,6 +273,7 @@ impl Worker {
                     self.alone.note_refused(outcomes.len(), &progress, reason);
                 }
             })?;
+            fault::point("after_commit");
             self.alone.note_committed(outcomes.len(), &progress);
             self.attempts.reset();
             self.instruments.committed(&outcomes, &in_hand.pipeline.model, clock::now());

@@ -31,6 +31,7 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_INGEST__*",
     "VERDICT_MODEL__*",
     "VERDICT_PROCESSOR__*",
+    "VERDICT_REPLICA__*",
     "VERDICT_TEST_*",
     "VERDICT_UP__*",
 ];
@@ -67,8 +68,9 @@ async fn main() -> anyhow::Result<()> {
     let listen = settings.sink.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
     let store = store::connect(settings.sink.store_or(STORE_DEFAULT)).await?;
+    let sink::Settings { group, session_timeout, .. } = &settings.sink;
     let subscription =
-        KafkaSubscribe::group(&settings.kafka, &settings.sink.group, &[topics::VERDICTS])?;
+        KafkaSubscribe::group(&settings.kafka, group, &[topics::VERDICTS], *session_timeout)?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -17,6 +17,9 @@ pub struct Settings {
     pub store: String,
     /// Consumer group. Its replicas share the partitions of the verdicts' topic.
     pub group: String,
+    /// How long after its last sign of life a replica is given up, and its partitions go to others: 6 seconds at least.
+    #[serde(with = "chassis::settings::duration")]
+    pub session_timeout: Duration,
     /// Where health and metrics are served when the sink runs alone.
     pub listen: SocketAddr,
     /// Most verdicts that are read and written together: one transaction of the store, one sync of its disk.
@@ -36,6 +39,7 @@ impl Default for Settings {
         Self {
             store: String::new(),
             group: "sink".to_owned(),
+            session_timeout: Duration::from_secs(15),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
             rows_max: 1_000,
             wait_max: Duration::from_millis(100),

@@ -1,7 +1,7 @@
 //! What every process needs: settings, logs, metrics, trace context, shutdown, health, retry.
 //!
 //! Knows nothing of reviews. Decisions are functions of their arguments, time and chance included; what reads the world is
-//! in [`clock`], [`stop`], [`settings`] and [`telemetry`], and only there.
+//! in [`clock`], [`fault`], [`stop`], [`settings`] and [`telemetry`], and only there.
 //!
 //! # Layout
 //! - [`settings`]: defaults < file < environment < command line, with every mistake refused and its place named
@@ -11,8 +11,10 @@
 //! - [`stop`]: signals, supervision, named threads
 //! - [`retry`]: how long to wait before the next attempt
 //! - [`clock`]: the only reader of the clocks
+//! - [`fault`]: where a test lets the process die
 
 pub mod clock;
+pub mod fault;
 pub mod health;
 pub mod retry;
 pub mod settings;

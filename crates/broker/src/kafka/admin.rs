@@ -1,4 +1,4 @@
-//! Topics: made when missing, left alone when there.
+//! Topics: made when missing, left alone when there; and emptied from the front, when an operator says so.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -7,15 +7,21 @@ use rdkafka::{
     config::FromClientConfigAndContext as _,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     metadata::{MetadataPartition, MetadataTopic},
+    topic_partition_list::TopicPartitionListElem,
 };
 
 use super::{
     client::{ConnectError, Logged, call_error, creation_error, is_transient},
+    consumer::offsets,
     settings::KafkaSettings,
 };
+use crate::delivery::Progress;
 
 /// How long one question to the cluster may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the leaders may take to delete records.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -68,6 +74,23 @@ pub async fn ensure_topics(
             last.map_or_else(|| format!("no answer within {timeout:?}"), |error| error.to_string());
         Err(ConnectError::Unreachable { servers: settings.bootstrap_servers.clone(), reason })
     })
+}
+
+/// Deletes the records of each partition before the offset that `progress` names for it; those after keep their offsets.
+pub async fn delete_records(
+    settings: &KafkaSettings,
+    progress: &Progress,
+) -> Result<(), ConnectError> {
+    let config = settings.client_config(&[])?;
+    let client = AdminClient::from_config_and_context(&config, Logged).map_err(creation_error)?;
+    let options = AdminOptions::new()
+        .request_timeout(Some(DELETE_TIMEOUT))
+        .operation_timeout(Some(DELETE_TIMEOUT));
+    let delete = async {
+        let deleted = client.delete_records(&offsets(progress)?, &options).await?;
+        deleted.elements().iter().try_for_each(TopicPartitionListElem::error)
+    };
+    delete.await.map_err(|error| call_error(&settings.bootstrap_servers, &error))
 }
 
 /// Looks once, and makes what is missing. Whether all topics were there, with leaders.

@@ -1,6 +1,7 @@
 //! Consumers: their settings with reasons, and where a group has got to.
 
 use std::{
+    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,6 +33,9 @@ const TUNING: &[(&str, &str)] = &[
     ("max.poll.interval.ms", "300000"),
 ];
 
+/// What brokers allow unless told otherwise (`group.min.session.timeout.ms`, `group.max.session.timeout.ms`).
+const SESSION_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(6)..=Duration::from_mins(30);
+
 /// What all consumers share.
 pub(super) fn reader_config(
     settings: &KafkaSettings,
@@ -52,7 +56,16 @@ pub(super) fn reader_config(
 }
 
 /// Adds what a member of a group needs.
-pub(super) fn join_config(config: &mut ClientConfig, session_timeout: Duration) {
+pub(super) fn join_config(
+    config: &mut ClientConfig,
+    session_timeout: Duration,
+) -> Result<(), ConnectError> {
+    if !SESSION_TIMEOUTS.contains(&session_timeout) {
+        let (min, max) = (SESSION_TIMEOUTS.start(), SESSION_TIMEOUTS.end());
+        return Err(ConnectError::Settings(format!(
+            "a session timeout of {session_timeout:?}: brokers allow {min:?} to {max:?}"
+        )));
+    }
     // KIP-848 groups are not in every broker that we meet, and these rules were proven on the classic protocol.
     config.set("group.protocol", "classic");
     // Only what moves is taken away, so that a round of the other partitions survives a rebalance (KIP-429).
@@ -63,6 +76,7 @@ pub(super) fn join_config(config: &mut ClientConfig, session_timeout: Duration) 
         "heartbeat.interval.ms",
         (session_timeout.as_millis() / 5).clamp(1, 3_000).to_string(),
     );
+    Ok(())
 }
 
 /// Hands records to `keep`: waits at most `wait` for a first one, then takes what is there, `max` at most. A rebalance is let in

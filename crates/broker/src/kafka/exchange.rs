@@ -91,16 +91,12 @@ impl KafkaExchange {
         options: ExchangeOptions,
     ) -> Result<Self, ConnectError> {
         let ExchangeOptions { group, topics, transactional_id, session_timeout } = options;
-        let mut transactor = Transactor::new(settings, &transactional_id, session_timeout)?;
-        transactor.ready(CONNECT_TIMEOUT).map_err(|failure| match failure {
-            Failure::Aborted(reason) | Failure::Unknown(reason) => {
-                ConnectError::Unreachable { servers: settings.bootstrap_servers.clone(), reason }
-            }
-            Failure::Unusable(reason) => ConnectError::Settings(reason),
-            Failure::Refused(reason) | Failure::Fenced(reason) => ConnectError::Refused(reason),
-        })?;
         let mut config = reader_config(settings, &group)?;
-        join_config(&mut config, session_timeout);
+        join_config(&mut config, session_timeout)?;
+        let mut transactor = Transactor::new(settings, &transactional_id, session_timeout)?;
+        transactor
+            .ready(CONNECT_TIMEOUT)
+            .map_err(|failure| failure.at_connect(&settings.bootstrap_servers))?;
         let consumer: BaseConsumer<Membership> =
             config.create_with_context(Membership::default()).map_err(creation_error)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -215,7 +211,7 @@ impl Exchange for KafkaExchange {
             return Err(ExchangeError::Aborted("not a member of the group yet".to_owned()));
         };
         let offsets = offsets(progress).map_err(|error| ExchangeError::Fatal(error.to_string()))?;
-        match self.transactor.run(&outbox, &offsets, &generation) {
+        match self.transactor.run(&outbox, Some((&offsets, &generation))) {
             Ok(()) => {
                 self.consumer.context().state().ledger.release(progress);
                 Ok(())

@@ -6,7 +6,9 @@
 //! - [`KafkaSettings`]: addresses and properties
 //! - [`KafkaPublish`], [`KafkaExchange`], [`KafkaSubscribe`]: the three traits
 //! - [`KafkaScan`]: what a topic holds now; [`settled`]: once open transactions have ended
-//! - [`ensure_topics`], [`committed`], [`watermarks`], [`Lag`]: what start-up, tools and overload control ask of a cluster
+//! - [`TransactionalPublish`]: records all or none, for tools
+//! - [`ensure_topics`], [`delete_records`], [`committed`], [`watermarks`], [`Lag`]: what start-up, tools and overload control ask
+//!   of a cluster
 
 mod admin;
 mod client;
@@ -23,8 +25,9 @@ mod settings;
 mod settled;
 mod subscribe;
 mod transaction;
+mod transactional;
 
-pub use admin::{TopicSpec, ensure_topics};
+pub use admin::{TopicSpec, delete_records, ensure_topics};
 pub use client::ConnectError;
 pub use exchange::{ExchangeOptions, KafkaExchange};
 pub use lag::Lag;
@@ -34,3 +37,4 @@ pub use scan::KafkaScan;
 pub use settings::{KafkaSettings, PropertyRefused};
 pub use settled::{Settled, settled};
 pub use subscribe::KafkaSubscribe;
+pub use transactional::{TransactionError, TransactionalPublish};

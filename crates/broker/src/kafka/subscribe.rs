@@ -20,9 +20,6 @@ use crate::{
     subscribe::{Subscribe, SubscribeError, TailFrom},
 };
 
-/// As [`super::ExchangeOptions::session_timeout`].
-const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// How long one question to the cluster may take when a tail is made.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,14 +31,16 @@ pub struct KafkaSubscribe {
 }
 
 impl KafkaSubscribe {
-    /// Joins a group. Does not wait for a broker.
+    /// Joins a group, whose other members wait for `session_timeout` (as in [`super::ExchangeOptions`]) when this one dies. Does
+    /// not wait for a broker.
     pub fn group(
         settings: &KafkaSettings,
         group: &str,
         topics: &[&str],
+        session_timeout: Duration,
     ) -> Result<Self, ConnectError> {
         let mut config = reader_config(settings, group)?;
-        join_config(&mut config, SESSION_TIMEOUT);
+        join_config(&mut config, session_timeout)?;
         let consumer: BaseConsumer<Membership> =
             config.create_with_context(Membership::default()).map_err(creation_error)?;
         consumer

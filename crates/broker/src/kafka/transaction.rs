@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chassis::fault;
 use rdkafka::{
     ClientConfig, TopicPartitionList,
     consumer::ConsumerGroupMetadata,
@@ -10,7 +11,10 @@ use rdkafka::{
 };
 
 use super::{
-    client::creation_error, outbox::Outbox, publish::is_refusal, records::FRAME_BYTES_MAX,
+    client::{ConnectError, creation_error},
+    outbox::Outbox,
+    publish::is_refusal,
+    records::FRAME_BYTES_MAX,
     settings::KafkaSettings,
 };
 use crate::{delivery::Outgoing, exchange::OUTBOX_RECORD_BYTES_MAX};
@@ -52,6 +56,9 @@ pub(super) struct Transactor {
 
 type Producer = ThreadedProducer<Outbox>;
 
+/// How far was read, and by which member of a group.
+type Offsets<'a> = (&'a TopicPartitionList, &'a ConsumerGroupMetadata);
+
 /// Why a transaction did not happen.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -67,13 +74,26 @@ pub(super) enum Failure {
     Unusable(String),
 }
 
+impl Failure {
+    /// As what start-up makes of it.
+    pub(super) fn at_connect(self, servers: &str) -> ConnectError {
+        match self {
+            Self::Aborted(reason) | Self::Unknown(reason) => {
+                ConnectError::Unreachable { servers: servers.to_owned(), reason }
+            }
+            Self::Unusable(reason) => ConnectError::Settings(reason),
+            Self::Refused(reason) | Self::Fenced(reason) => ConnectError::Refused(reason),
+        }
+    }
+}
+
 impl Transactor {
     /// Nothing is sent before [`Transactor::ready`].
     pub(super) fn new(
         settings: &KafkaSettings,
         transactional_id: &str,
         session_timeout: Duration,
-    ) -> Result<Self, super::client::ConnectError> {
+    ) -> Result<Self, ConnectError> {
         // The transaction of a replica that died is aborted before its partitions go to another...
         let transaction_timeout = session_timeout * 4 / 5;
         // ...and librdkafka wants no record to outlive its transaction.
@@ -117,19 +137,17 @@ impl Transactor {
         }
     }
 
-    /// Writes `outbox` and `offsets` in one transaction. After an error the caller goes back and calls
-    /// [`Transactor::ready`].
+    /// Writes `outbox`, and `offsets` as a member of a generation of a group, in one transaction. After an error the caller
+    /// goes back and calls [`Transactor::ready`].
     pub(super) fn run(
         &mut self,
         outbox: &[Outgoing],
-        offsets: &TopicPartitionList,
-        generation: &ConsumerGroupMetadata,
+        offsets: Option<Offsets<'_>>,
     ) -> Result<(), Failure> {
         let Some(producer) = self.producer.as_ref().filter(|_| self.is_initialised) else {
             return Err(Failure::Unknown("the producer is being made anew".to_owned()));
         };
-        let Err(error) = attempt(producer, outbox, offsets, generation, self.delivery_timeout)
-        else {
+        let Err(error) = attempt(producer, outbox, offsets, self.delivery_timeout) else {
             return Ok(());
         };
         if !may_abort(producer, &error) {
@@ -164,19 +182,25 @@ impl Transactor {
 fn attempt(
     producer: &Producer,
     outbox: &[Outgoing],
-    offsets: &TopicPartitionList,
-    generation: &ConsumerGroupMetadata,
+    offsets: Option<Offsets<'_>>,
     delivery_timeout: Duration,
 ) -> KafkaResult<()> {
     producer.context().open();
     producer.begin_transaction()?;
-    for outgoing in outbox {
+    for (index, outgoing) in outbox.iter().enumerate() {
         producer.context().send(producer, outgoing, delivery_timeout)?;
+        if index == outbox.len() / 2 {
+            // What was sent is to be found in the log, or the point would be the same as the one before.
+            fault::point_after("mid_produce", || producer.context().settle(SETTLE_TIMEOUT));
+        }
     }
-    if 0 < offsets.count() {
+    fault::point("before_send_offsets");
+    if let Some((offsets, generation)) = offsets.filter(|(offsets, _)| 0 < offsets.count()) {
         repeat(|| producer.send_offsets_to_transaction(offsets, generation, CALL_TIMEOUT))?;
     }
+    fault::point("after_send_offsets");
     producer.context().delivered(producer, delivery_timeout)?;
+    fault::point_soon("mid_commit");
     repeat(|| producer.commit_transaction(CALL_TIMEOUT))
 }
 
