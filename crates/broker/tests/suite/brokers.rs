@@ -1,4 +1,4 @@
-//! The broker that the suites run against.
+//! The brokers that the suites run against.
 
 use std::{
     env, process,
@@ -13,19 +13,23 @@ use std::{
 use broker::kafka::{KafkaSettings, TopicSpec, ensure_topics};
 use embedded_kafka::{EmbeddedKafka, Settings};
 
-/// `host:port` of a Kafka to run against instead of the embedded one.
+/// Names `host:port` of a Kafka to run against as well.
 const OUTSIDE: &str = "VERDICT_TEST_KAFKA";
 
-/// `host:port` of the broker of this test binary. The embedded one is started at the first call and dies with the process.
-#[expect(clippy::disallowed_methods, reason = "a test has no settings file")]
-pub(crate) fn address() -> &'static str {
+/// `host:port` of the embedded broker of this test binary. It is started at the first call and dies with the process.
+pub(crate) fn embedded() -> &'static str {
     static ADDRESS: OnceLock<String> = OnceLock::new();
-    ADDRESS.get_or_init(|| env::var(OUTSIDE).unwrap_or_else(|_| start_embedded()))
+    ADDRESS.get_or_init(start_embedded)
 }
 
-/// Settings that reach it.
-pub(crate) fn settings() -> KafkaSettings {
-    KafkaSettings::at(address())
+/// `host:port` of the broker outside, if there is one; says that a test is skipped if there is none.
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a test has no settings file")]
+pub(crate) fn outside() -> Option<String> {
+    let address = env::var(OUTSIDE).ok();
+    if address.is_none() {
+        println!("skipped: {OUTSIDE} names no Kafka");
+    }
+    address
 }
 
 /// A name that nothing on the broker has yet.

@@ -8,7 +8,12 @@ use broker::{
 };
 use schemas::Record;
 
-use crate::brokers::{block_on, settings, topic, unused};
+use crate::brokers::{block_on, topic, unused};
+
+on_kafka!(super::KafkaSettings::at:
+    a_scan_reads_every_partition_to_where_it_ended_and_no_further,
+    an_empty_topic_ends_at_once_and_an_absent_one_is_none,
+);
 
 fn fill(settings: &KafkaSettings, topic: &str, numbers: std::ops::Range<i64>) {
     let publish = KafkaPublish::connect(settings, 1_000).unwrap();
@@ -36,28 +41,24 @@ fn read(mut scan: KafkaScan, max: usize) -> Vec<i64> {
     }
 }
 
-fn open(topic: &str, from: TailFrom) -> KafkaScan {
-    KafkaScan::open(&settings(), topic, from).unwrap().unwrap()
+fn open(settings: &KafkaSettings, topic: &str, from: TailFrom) -> KafkaScan {
+    KafkaScan::open(settings, topic, from).unwrap().unwrap()
 }
 
-#[test]
-fn a_scan_reads_every_partition_to_where_it_ended_and_no_further() {
-    let settings = settings();
-    let topic = topic(&settings, "scan", 4);
-    fill(&settings, &topic, 0..50);
-    let scan = open(&topic, TailFrom::Beginning);
-    fill(&settings, &topic, 50..60);
+fn a_scan_reads_every_partition_to_where_it_ended_and_no_further(settings: &KafkaSettings) {
+    let topic = topic(settings, "scan", 4);
+    fill(settings, &topic, 0..50);
+    let scan = open(settings, &topic, TailFrom::Beginning);
+    fill(settings, &topic, 50..60);
     assert_eq!(read(scan, 7), (0..50).collect::<Vec<_>>());
     let since = TailFrom::TimestampMs(1_700_000_000_030);
-    assert_eq!(read(open(&topic, since), 1_000), (30..60).collect::<Vec<_>>());
-    assert_eq!(read(open(&topic, TailFrom::End), 1_000), Vec::<i64>::new());
+    assert_eq!(read(open(settings, &topic, since), 1_000), (30..60).collect::<Vec<_>>());
+    assert_eq!(read(open(settings, &topic, TailFrom::End), 1_000), Vec::<i64>::new());
 }
 
-#[test]
-fn an_empty_topic_ends_at_once_and_an_absent_one_is_none() {
-    let settings = settings();
-    let topic = topic(&settings, "scan", 2);
-    assert_eq!(read(open(&topic, TailFrom::Beginning), 10), Vec::<i64>::new());
-    let absent = KafkaScan::open(&settings, &unused("absent"), TailFrom::Beginning).unwrap();
+fn an_empty_topic_ends_at_once_and_an_absent_one_is_none(settings: &KafkaSettings) {
+    let topic = topic(settings, "scan", 2);
+    assert_eq!(read(open(settings, &topic, TailFrom::Beginning), 10), Vec::<i64>::new());
+    let absent = KafkaScan::open(settings, &unused("absent"), TailFrom::Beginning).unwrap();
     assert!(absent.is_none());
 }

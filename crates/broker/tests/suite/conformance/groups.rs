@@ -16,12 +16,17 @@ use super::clients::{
     CLASSIC, Overrides, PATIENCE, Read, Writer, assigned, committed_in, consumer, consumer_with,
     eventually, fill, take, topic,
 };
-use super::is_embedded;
-use crate::brokers::{address, unused};
+use crate::brokers::{embedded, unused};
 
-#[test]
-fn a_group_reads_on_from_what_it_committed() {
-    let broker = address();
+on_kafka!(String::from:
+    a_group_reads_on_from_what_it_committed,
+    two_members_share_the_partitions_and_one_takes_over_when_the_other_leaves,
+    a_cooperative_member_keeps_reading_what_it_keeps,
+    the_consumer_protocol_works_or_is_refused_cleanly,
+    records_that_flow_through_rebalances_are_read_once,
+);
+
+fn a_group_reads_on_from_what_it_committed(broker: &str) {
     let topic = topic(broker, 2);
     fill(broker, &topic, 0, 100);
     fill(broker, &topic, 1, 100);
@@ -47,25 +52,22 @@ fn a_group_reads_on_from_what_it_committed() {
     assert_eq!(committed_in(&stranger, &topic, 0), Offset::Invalid);
 }
 
-#[test]
-fn two_members_share_the_partitions_and_one_takes_over_when_the_other_leaves() {
+fn two_members_share_the_partitions_and_one_takes_over_when_the_other_leaves(broker: &str) {
     let classic = [CLASSIC, &[("partition.assignment.strategy", "range")]].concat();
-    share_and_take_over(address(), &classic).unwrap();
+    share_and_take_over(broker, &classic).unwrap();
 }
 
-#[test]
-fn a_cooperative_member_keeps_reading_what_it_keeps() {
+fn a_cooperative_member_keeps_reading_what_it_keeps(broker: &str) {
     let cooperative =
         [CLASSIC, &[("partition.assignment.strategy", "cooperative-sticky")]].concat();
-    let fewest = share_and_take_over(address(), &cooperative).unwrap();
+    let fewest = share_and_take_over(broker, &cooperative).unwrap();
     assert_eq!(fewest, 3, "the first member was stopped by the second");
 }
 
-#[test]
-fn the_consumer_protocol_works_or_is_refused_cleanly() {
-    let outcome = share_and_take_over(address(), &[("group.protocol", "consumer")]);
+fn the_consumer_protocol_works_or_is_refused_cleanly(broker: &str) {
+    let outcome = share_and_take_over(broker, &[("group.protocol", "consumer")]);
     println!("KIP-848: {outcome:?}");
-    if is_embedded() {
+    if broker == embedded() {
         assert_eq!(
             outcome.unwrap_err().rdkafka_error_code(),
             Some(RDKafkaErrorCode::UnsupportedVersion)
@@ -114,9 +116,7 @@ fn share_and_take_over(broker: &str, protocol: Overrides<'_>) -> Result<usize, K
     Ok(fewest)
 }
 
-#[test]
-fn records_that_flow_through_rebalances_are_read_once() {
-    let broker = address();
+fn records_that_flow_through_rebalances_are_read_once(broker: &str) {
     let (topic, group) = (topic(broker, 6), unused("group"));
     let (seen, stop, begun) = (Seen::default(), AtomicBool::new(false), Instant::now());
     let writer = Writer::new(broker, &[]);

@@ -12,14 +12,22 @@ use super::clients::{
     KEEP, PATIENCE, Read, UNCOMMITTED, Writer, consumer, fill, keys, position, read_to_end, take,
     topic, topic_with,
 };
-use crate::brokers::{address, unused};
+use crate::brokers::unused;
 
 /// An hour in November 2023: no test may mistake the time of writing for the time of the event.
 const EVENT_TIME_MS: i64 = 1_700_000_000_123;
 
-#[test]
-fn key_value_headers_and_timestamp_arrive_as_sent_and_in_order() {
-    let broker = address();
+on_kafka!(String::from:
+    key_value_headers_and_timestamp_arrive_as_sent_and_in_order,
+    a_record_may_lack_key_value_and_headers,
+    an_offset_is_found_by_time_inside_a_batch,
+    each_compression_of_our_build_is_stored_and_read_back,
+    large_records_go_through_even_past_the_limit_of_a_fetch,
+    a_record_that_is_too_large_is_refused_and_the_next_one_is_not,
+    reading_from_an_offset_that_is_not_there_starts_over,
+);
+
+fn key_value_headers_and_timestamp_arrive_as_sent_and_in_order(broker: &str) {
     let topic = topic_with(broker, 4, KEEP);
     let writer = Writer::new(broker, &[]);
     let value = |number: i64| format!("value {number}");
@@ -58,9 +66,7 @@ fn key_value_headers_and_timestamp_arrive_as_sent_and_in_order() {
     assert_eq!(next_offset.values().sum::<i64>(), 1_000);
 }
 
-#[test]
-fn a_record_may_lack_key_value_and_headers() {
-    let broker = address();
+fn a_record_may_lack_key_value_and_headers(broker: &str) {
     let topic = topic(broker, 1);
     let writer = Writer::new(broker, &[]);
     writer.send::<str>(BaseRecord::to(&topic).partition(0)).unwrap();
@@ -78,9 +84,7 @@ fn a_record_may_lack_key_value_and_headers() {
     );
 }
 
-#[test]
-fn an_offset_is_found_by_time_inside_a_batch() {
-    let broker = address();
+fn an_offset_is_found_by_time_inside_a_batch(broker: &str) {
     let topic = topic_with(broker, 1, KEEP);
     // One batch, since the batch's own time is not enough to find the record.
     let writer = Writer::new(broker, &[("linger.ms", "500")]);
@@ -105,9 +109,7 @@ fn an_offset_is_found_by_time_inside_a_batch() {
     check(49_001, Offset::End);
 }
 
-#[test]
-fn each_compression_of_our_build_is_stored_and_read_back() {
-    let broker = address();
+fn each_compression_of_our_build_is_stored_and_read_back(broker: &str) {
     for codec in ["none", "gzip", "snappy", "lz4"] {
         let topic = topic(broker, 1);
         let writer = Writer::new(broker, &[("compression.type", codec), ("linger.ms", "50")]);
@@ -126,9 +128,7 @@ fn each_compression_of_our_build_is_stored_and_read_back() {
     }
 }
 
-#[test]
-fn large_records_go_through_even_past_the_limit_of_a_fetch() {
-    let broker = address();
+fn large_records_go_through_even_past_the_limit_of_a_fetch(broker: &str) {
     let topic = topic(broker, 1);
     let writer = Writer::new(broker, &[("message.max.bytes", "1000000")]);
     let value = vec![7; 900_000];
@@ -149,9 +149,7 @@ fn large_records_go_through_even_past_the_limit_of_a_fetch() {
     }
 }
 
-#[test]
-fn a_record_that_is_too_large_is_refused_and_the_next_one_is_not() {
-    let broker = address();
+fn a_record_that_is_too_large_is_refused_and_the_next_one_is_not(broker: &str) {
     let topic = topic_with(broker, 1, &[("max.message.bytes", "10000")]);
     let writer = Writer::new(broker, &[("message.max.bytes", "1000000")]);
     let value: Vec<u8> = (0..20_000).map(|_| rand::random()).collect();
@@ -162,9 +160,7 @@ fn a_record_that_is_too_large_is_refused_and_the_next_one_is_not() {
     assert_eq!(writer.settled(), [refused, Ok((0, 0))]);
 }
 
-#[test]
-fn reading_from_an_offset_that_is_not_there_starts_over() {
-    let broker = address();
+fn reading_from_an_offset_that_is_not_there_starts_over(broker: &str) {
     let topic = topic(broker, 1);
     fill(broker, &topic, 0, 3);
     let reader = consumer(broker, &unused("group"), &[]);

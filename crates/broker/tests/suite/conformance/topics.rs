@@ -11,11 +11,20 @@ use super::clients::{
     PATIENCE, UNCOMMITTED, Writer, admin, admin_options, consumer, create_topic, eventually, fill,
     keys, led, position, read_to_end, topic, topic_with,
 };
-use crate::brokers::{address, block_on, unused};
+use crate::brokers::{block_on, unused};
 
-#[test]
-fn a_new_topic_has_the_partitions_asked_for_and_is_made_once() {
-    let broker = address();
+on_kafka!(String::from:
+    a_new_topic_has_the_partitions_asked_for_and_is_made_once,
+    writing_to_a_topic_that_is_not_there_makes_it,
+    reading_a_topic_that_is_not_there_does_not_make_it,
+    a_deleted_topic_is_gone_and_its_name_is_free,
+    the_settings_of_a_topic_are_described,
+    records_deleted_up_to_an_offset_are_gone_and_the_rest_keep_theirs,
+    a_record_about_long_ago_is_past_its_retention_at_once,
+    records_past_their_retention_go_and_offsets_go_on,
+);
+
+fn a_new_topic_has_the_partitions_asked_for_and_is_made_once(broker: &str) {
     let name = topic_with(broker, 8, &[("retention.ms", "60000"), ("cleanup.policy", "delete")]);
     assert_eq!(led(broker, &name), 8);
     assert_eq!(create_topic(broker, &name, 8, &[]), Err(RDKafkaErrorCode::TopicAlreadyExists));
@@ -26,9 +35,7 @@ fn a_new_topic_has_the_partitions_asked_for_and_is_made_once() {
     assert_eq!(create_topic(broker, "no spaces!", 1, &[]), Err(RDKafkaErrorCode::InvalidTopic));
 }
 
-#[test]
-fn writing_to_a_topic_that_is_not_there_makes_it() {
-    let broker = address();
+fn writing_to_a_topic_that_is_not_there_makes_it(broker: &str) {
     let name = unused("made-by-writing");
     let writer = Writer::new(broker, &[]);
     writer.put(&name, 0, "first");
@@ -36,9 +43,7 @@ fn writing_to_a_topic_that_is_not_there_makes_it() {
     assert_eq!(keys(&read_to_end(broker, &name, UNCOMMITTED)), ["first"]);
 }
 
-#[test]
-fn reading_a_topic_that_is_not_there_does_not_make_it() {
-    let broker = address();
+fn reading_a_topic_that_is_not_there_does_not_make_it(broker: &str) {
     let name = unused("not-made-by-reading");
     let reader = consumer(broker, &unused("group"), &[]);
     reader.subscribe(&[&name]).unwrap();
@@ -47,9 +52,7 @@ fn reading_a_topic_that_is_not_there_does_not_make_it() {
     assert!(!names(broker).contains(&name));
 }
 
-#[test]
-fn a_deleted_topic_is_gone_and_its_name_is_free() {
-    let broker = address();
+fn a_deleted_topic_is_gone_and_its_name_is_free(broker: &str) {
     let name = topic(broker, 2);
     fill(broker, &name, 0, 10);
     let delete = || {
@@ -72,9 +75,7 @@ fn names(broker: &str) -> Vec<String> {
     metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
 }
 
-#[test]
-fn the_settings_of_a_topic_are_described() {
-    let broker = address();
+fn the_settings_of_a_topic_are_described(broker: &str) {
     let name = topic_with(broker, 1, &[("retention.ms", "61000")]);
     let resource = ResourceSpecifier::Topic(&name);
     let answers = block_on(admin(broker).describe_configs([&resource], &admin_options())).unwrap();
@@ -95,9 +96,7 @@ fn the_settings_of_a_topic_are_described() {
     assert_eq!(described.entries, []);
 }
 
-#[test]
-fn records_deleted_up_to_an_offset_are_gone_and_the_rest_keep_theirs() {
-    let broker = address();
+fn records_deleted_up_to_an_offset_are_gone_and_the_rest_keep_theirs(broker: &str) {
     let name = topic(broker, 1);
     fill(broker, &name, 0, 100);
     let delete_before = |offset: i64| {
@@ -116,9 +115,7 @@ fn records_deleted_up_to_an_offset_are_gone_and_the_rest_keep_theirs() {
 }
 
 /// Age is counted from the time of the event, which the producer says, and not from the time of writing.
-#[test]
-fn a_record_about_long_ago_is_past_its_retention_at_once() {
-    let broker = address();
+fn a_record_about_long_ago_is_past_its_retention_at_once(broker: &str) {
     let name = topic_with(broker, 1, &[("retention.ms", "3600000")]);
     let writer = Writer::new(broker, &[]);
     writer
@@ -132,9 +129,7 @@ fn a_record_about_long_ago_is_past_its_retention_at_once() {
     eventually("the old record to go", || (low() == 1).then_some(()));
 }
 
-#[test]
-fn records_past_their_retention_go_and_offsets_go_on() {
-    let broker = address();
+fn records_past_their_retention_go_and_offsets_go_on(broker: &str) {
     let name = topic_with(broker, 1, &[("retention.ms", "1000"), ("segment.ms", "1000")]);
     fill(broker, &name, 0, 100);
     let written = Instant::now();

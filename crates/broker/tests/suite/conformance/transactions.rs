@@ -12,11 +12,19 @@ use super::clients::{
     CLASSIC, COMMITTED, PATIENCE, UNCOMMITTED, Writer, committed, consumer, eventually, fill, keys,
     position, read_to_end, take, topic,
 };
-use crate::brokers::{address, unused};
+use crate::brokers::unused;
 
-#[test]
-fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
-    let broker = address();
+on_kafka!(String::from:
+    what_is_committed_is_seen_and_what_is_aborted_is_not,
+    an_open_transaction_hides_itself_and_all_that_comes_after_it,
+    a_transaction_left_open_is_aborted_after_its_timeout,
+    a_second_holder_of_a_transactional_id_shuts_out_the_first,
+    offsets_are_committed_with_the_transaction_and_lost_with_it,
+    offsets_of_an_open_transaction_make_who_asks_for_them_wait,
+    offsets_from_a_member_that_has_left_are_refused,
+);
+
+fn what_is_committed_is_seen_and_what_is_aborted_is_not(broker: &str) {
     let topic = topic(broker, 2);
     let writer = Writer::initialized(broker, &unused("writer"));
     let round = |word: &str| {
@@ -42,9 +50,7 @@ fn what_is_committed_is_seen_and_what_is_aborted_is_not() {
     assert_eq!(count(UNCOMMITTED), [10, 10, 10]);
 }
 
-#[test]
-fn an_open_transaction_hides_itself_and_all_that_comes_after_it() {
-    let broker = address();
+fn an_open_transaction_hides_itself_and_all_that_comes_after_it(broker: &str) {
     let topic = topic(broker, 1);
     fill(broker, &topic, 0, 1);
     let writer = Writer::initialized(broker, &unused("writer"));
@@ -68,9 +74,7 @@ fn an_open_transaction_hides_itself_and_all_that_comes_after_it() {
     assert_eq!(keys(&read_to_end(broker, &topic, COMMITTED)), ["0", "open", "0"]);
 }
 
-#[test]
-fn a_transaction_left_open_is_aborted_after_its_timeout() {
-    let broker = address();
+fn a_transaction_left_open_is_aborted_after_its_timeout(broker: &str) {
     let topic = topic(broker, 1);
     let hasty = [("transaction.timeout.ms", "1000"), ("message.timeout.ms", "1000")];
     let writer = Writer::transactional(broker, &unused("writer"), &hasty);
@@ -86,9 +90,7 @@ fn a_transaction_left_open_is_aborted_after_its_timeout() {
     writer.producer.commit_transaction(PATIENCE).unwrap_err();
 }
 
-#[test]
-fn a_second_holder_of_a_transactional_id_shuts_out_the_first() {
-    let broker = address();
+fn a_second_holder_of_a_transactional_id_shuts_out_the_first(broker: &str) {
     let topic = topic(broker, 1);
     let id = unused("writer");
     let first = Writer::initialized(broker, &id);
@@ -112,9 +114,7 @@ fn is_fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(error) if error.is_fatal())
 }
 
-#[test]
-fn offsets_are_committed_with_the_transaction_and_lost_with_it() {
-    let broker = address();
+fn offsets_are_committed_with_the_transaction_and_lost_with_it(broker: &str) {
     let (input, output) = (topic(broker, 1), topic(broker, 1));
     fill(broker, &input, 0, 10);
     let reader = member_after(broker, &unused("group"), &input, 10);
@@ -137,9 +137,7 @@ fn offsets_are_committed_with_the_transaction_and_lost_with_it() {
     assert_eq!(keys(&read_to_end(broker, &output, COMMITTED)), ["committed"]);
 }
 
-#[test]
-fn offsets_of_an_open_transaction_make_who_asks_for_them_wait() {
-    let broker = address();
+fn offsets_of_an_open_transaction_make_who_asks_for_them_wait(broker: &str) {
     let (input, output) = (topic(broker, 1), topic(broker, 1));
     fill(broker, &input, 0, 10);
     let reader = member_after(broker, &unused("group"), &input, 10);
@@ -161,9 +159,7 @@ fn offsets_of_an_open_transaction_make_who_asks_for_them_wait() {
     });
 }
 
-#[test]
-fn offsets_from_a_member_that_has_left_are_refused() {
-    let broker = address();
+fn offsets_from_a_member_that_has_left_are_refused(broker: &str) {
     let (input, output) = (topic(broker, 2), topic(broker, 1));
     fill(broker, &input, 0, 1);
     let group = unused("group");

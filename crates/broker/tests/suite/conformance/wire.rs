@@ -17,16 +17,23 @@ use kafka_protocol::records::{
 };
 
 use super::clients::{KEEP, PATIENCE, UNCOMMITTED, keys, read_to_end, topic_with};
-use crate::brokers::address;
 
 const CORRUPT_MESSAGE: i16 = 2;
 const UNSUPPORTED_VERSION: i16 = 35;
 const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
 
-#[test]
-fn a_batch_sent_again_is_acknowledged_again_and_kept_once() {
-    let mut writer = RawWriter::new();
+on_kafka!(String::from:
+    a_batch_sent_again_is_acknowledged_again_and_kept_once,
+    a_batch_out_of_sequence_is_refused,
+    a_new_epoch_starts_its_own_sequence_and_shuts_out_the_old_one,
+    a_damaged_batch_is_refused,
+    a_request_from_the_future_is_told_what_is_understood,
+    a_request_of_absurd_size_costs_its_sender_the_connection_and_nobody_else,
+);
+
+fn a_batch_sent_again_is_acknowledged_again_and_kept_once(broker: &str) {
+    let mut writer = RawWriter::new(broker);
     assert_eq!(writer.send(0, 0, &["a", "b", "c"]), Ok(0));
     assert_eq!(writer.send(0, 0, &["a", "b", "c"]), Ok(0));
     assert_eq!(writer.send(0, 3, &["d"]), Ok(3));
@@ -35,9 +42,8 @@ fn a_batch_sent_again_is_acknowledged_again_and_kept_once() {
     assert_eq!(writer.stored(), ["a", "b", "c", "d"]);
 }
 
-#[test]
-fn a_batch_out_of_sequence_is_refused() {
-    let mut writer = RawWriter::new();
+fn a_batch_out_of_sequence_is_refused(broker: &str) {
+    let mut writer = RawWriter::new(broker);
     assert_eq!(writer.send(0, 0, &["a", "b"]), Ok(0));
     assert_eq!(writer.send(0, 3, &["after a gap"]), Err(OUT_OF_ORDER_SEQUENCE_NUMBER));
     assert_eq!(writer.send(0, 1, &["overlapping"]), Err(OUT_OF_ORDER_SEQUENCE_NUMBER));
@@ -50,9 +56,8 @@ fn a_batch_out_of_sequence_is_refused() {
     assert_eq!(writer.stored().len(), 9);
 }
 
-#[test]
-fn a_new_epoch_starts_its_own_sequence_and_shuts_out_the_old_one() {
-    let mut writer = RawWriter::new();
+fn a_new_epoch_starts_its_own_sequence_and_shuts_out_the_old_one(broker: &str) {
+    let mut writer = RawWriter::new(broker);
     assert_eq!(writer.send(0, 0, &["old"]), Ok(0));
     assert_eq!(writer.send(1, 1, &["new, not from its start"]), Err(OUT_OF_ORDER_SEQUENCE_NUMBER));
     assert_eq!(writer.send(1, 0, &["new"]), Ok(1));
@@ -60,18 +65,16 @@ fn a_new_epoch_starts_its_own_sequence_and_shuts_out_the_old_one() {
     assert_eq!(writer.stored(), ["old", "new"]);
 }
 
-#[test]
-fn a_damaged_batch_is_refused() {
-    let mut writer = RawWriter::new();
+fn a_damaged_batch_is_refused(broker: &str) {
+    let mut writer = RawWriter::new(broker);
     let mut damaged = writer.batch(0, 0, &["a"]).to_vec();
     *damaged.last_mut().unwrap() ^= 1;
     assert_eq!(writer.send_batch(damaged.into()), Err(CORRUPT_MESSAGE));
     assert_eq!(writer.send(0, 0, &["a"]), Ok(0));
 }
 
-#[test]
-fn a_request_from_the_future_is_told_what_is_understood() {
-    let mut wire = Wire::new(address());
+fn a_request_from_the_future_is_told_what_is_understood(broker: &str) {
+    let mut wire = Wire::new(broker);
     // The answer has version 0, which every client can read (KIP-511).
     // api key 18, version 99, correlation 7, no client id, no tagged fields.
     let mut body = wire.exchange(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff, 0]);
@@ -87,9 +90,7 @@ fn a_request_from_the_future_is_told_what_is_understood() {
     );
 }
 
-#[test]
-fn a_request_of_absurd_size_costs_its_sender_the_connection_and_nobody_else() {
-    let broker = address();
+fn a_request_of_absurd_size_costs_its_sender_the_connection_and_nobody_else(broker: &str) {
     let mut absurd = Wire::new(broker);
     absurd.0.write_all(&i32::MAX.to_be_bytes()).unwrap();
     let mut rest = Vec::new();
@@ -98,19 +99,19 @@ fn a_request_of_absurd_size_costs_its_sender_the_connection_and_nobody_else() {
         Ok(_) => panic!("answered {rest:?}"),
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
-    assert_eq!(RawWriter::new().send(0, 0, &["unharmed"]), Ok(0));
+    assert_eq!(RawWriter::new(broker).send(0, 0, &["unharmed"]), Ok(0));
 }
 
 /// An idempotent producer that lets us choose sequence and epoch.
 struct RawWriter {
+    broker: String,
     wire: Wire,
     topic: String,
     producer_id: i64,
 }
 
 impl RawWriter {
-    fn new() -> RawWriter {
-        let broker = address();
+    fn new(broker: &str) -> RawWriter {
         let topic = topic_with(broker, 1, KEEP);
         let mut wire = Wire::new(broker);
         let request = InitProducerIdRequest::default()
@@ -119,7 +120,7 @@ impl RawWriter {
             .with_producer_epoch(-1);
         let answer = wire.call(4, &request);
         assert_eq!((answer.error_code, answer.producer_epoch), (0, 0));
-        RawWriter { wire, topic, producer_id: answer.producer_id.0 }
+        RawWriter { broker: broker.to_owned(), wire, topic, producer_id: answer.producer_id.0 }
     }
 
     /// The offset of the batch, or the code of the refusal.
@@ -170,7 +171,7 @@ impl RawWriter {
     }
 
     fn stored(&self) -> Vec<String> {
-        let reads = read_to_end(address(), &self.topic, UNCOMMITTED);
+        let reads = read_to_end(&self.broker, &self.topic, UNCOMMITTED);
         keys(&reads).into_iter().map(str::to_owned).collect()
     }
 }

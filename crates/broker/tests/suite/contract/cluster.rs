@@ -15,6 +15,9 @@ use crate::brokers;
 const WAIT: Duration = Duration::from_millis(200);
 const EMPTY_POLLS_MAX: usize = 200;
 
+/// The shortest that brokers allow.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+
 /// A broker of either kind.
 pub(crate) enum Cluster {
     Memory(MemoryBroker),
@@ -26,8 +29,8 @@ impl Cluster {
         Self::Memory(MemoryBroker::new(1))
     }
 
-    pub(crate) fn kafka() -> Self {
-        Self::kafka_at(brokers::settings())
+    pub(crate) fn kafka(address: &str) -> Self {
+        Self::kafka_at(KafkaSettings::at(address))
     }
 
     pub(crate) fn kafka_at(settings: KafkaSettings) -> Self {
@@ -77,7 +80,7 @@ impl Cluster {
             Self::Memory(broker) => Box::new(broker.exchange(group, &[topic], transactional_id)),
             Self::Kafka { settings, .. } => {
                 let mut options = ExchangeOptions::new(group, [topic], transactional_id);
-                options.session_timeout = Duration::from_secs(6);
+                options.session_timeout = SESSION_TIMEOUT;
                 Box::new(KafkaExchange::connect(settings, options).unwrap())
             }
         }
@@ -87,7 +90,7 @@ impl Cluster {
         match self {
             Self::Memory(broker) => Box::new(broker.subscribe(group, &[topic])),
             Self::Kafka { settings, .. } => {
-                Box::new(KafkaSubscribe::group(settings, group, &[topic]).unwrap())
+                Box::new(KafkaSubscribe::group(settings, group, &[topic], SESSION_TIMEOUT).unwrap())
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the traits promise, checked on the memory twin and on Kafka alike: each check is a function of a [`Cluster`].
+//! What the traits promise, checked on the memory twin and on brokers alike: each check is a function of a [`Cluster`].
 
 mod cluster;
 mod exchanging;
@@ -6,22 +6,22 @@ mod outage;
 mod publishing;
 mod rebalancing;
 mod subscribing;
+mod tools;
 
 use cluster::Cluster;
 
-/// One test on each twin for each check.
-macro_rules! on_both {
+/// Three tests for each check: on the twin in memory, on the embedded broker, and on the one outside.
+macro_rules! on_each {
     ($($module:ident::$check:ident),* $(,)?) => {
-        mod memory {
-            $(#[test] fn $check() { super::$module::$check(&super::Cluster::memory()); })*
+        $(use $module::$check;)*
+        mod on_memory {
+            $(#[test] fn $check() { super::$check(&super::Cluster::memory()); })*
         }
-        mod kafka {
-            $(#[test] fn $check() { super::$module::$check(&super::Cluster::kafka()); })*
-        }
+        on_kafka!(super::Cluster::kafka: $($check),*);
     };
 }
 
-on_both!(
+on_each!(
     publishing::records_are_kept_and_keys_stay_together,
     publishing::a_record_is_kept_byte_for_byte,
     publishing::a_record_of_more_than_a_megabyte_is_refused,

@@ -9,16 +9,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::BaseRecord;
 
 use super::super::clients::{UNCOMMITTED, Writer, eventually, read_to_end, topic};
-use super::super::is_embedded;
 use super::{Victim, scale};
 
 const PARTITIONS: usize = 4;
 
 #[test]
 fn acknowledged_records_survive_ten_kills_exactly_once() {
-    if !is_embedded() {
-        return;
-    }
     let begun = Instant::now();
     let mut broker = Victim::start();
     let topic = topic(&broker.address(), 4);

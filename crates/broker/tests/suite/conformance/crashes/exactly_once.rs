@@ -17,7 +17,6 @@ use super::super::clients::{
     CLASSIC, COMMITTED, PATIENCE, Writer, committed_in, consumer, consumer_with, eventually, fill,
     read_to_end, topic,
 };
-use super::super::is_embedded;
 use super::{Victim, scale};
 use crate::brokers::unused;
 
@@ -28,9 +27,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]
 fn every_record_has_one_answer_though_broker_and_workers_die() {
-    if !is_embedded() {
-        return;
-    }
     let begun = Instant::now();
     let mut broker = Victim::start();
     let address = broker.address();

@@ -1,7 +1,6 @@
 //! `SIGKILL` of the embedded broker, which then starts again on what it left behind.
 //!
-//! The broker runs in a child process: this very test binary, told to run the one test below that serves. A broker named by
-//! `VERDICT_TEST_KAFKA` is not ours to kill, so these tests have nothing to do there.
+//! The broker runs in a child process: this very test binary, told to run the one test below that serves.
 //!
 //! `VERDICT_TEST_CRASH_SCALE=10` makes the runs ten times as long.
 
