@@ -13,11 +13,15 @@ use chassis::{
     telemetry::{LogFormat, LogOutput, TelemetrySettings},
 };
 use serde::{Deserialize, Serialize};
+use store::StoreSettings;
 
 use crate::cli::{ScoreArgs, SettingsArgs, UpArgs};
 
 /// The settings file that is read where none is named.
 const FILE_DEFAULT: &str = "verdict.toml";
+
+/// The store's file in the data folder.
+const STORE_FILE: &str = "verdicts.db";
 
 /// Environment variables that begin like settings and are none.
 const ENVIRONMENT_IGNORED: &[&str] = &["VERDICT_CONFIG", "VERDICT_TEST_*", "VERDICT_REGENERATE"];
@@ -30,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) up: UpSettings,
     /// Kafka, where it is not the embedded broker.
     pub(crate) kafka: KafkaSettings,
+    /// Where verdicts are kept; where none is set, a file in the folder of `up`.
+    pub(crate) store: StoreSettings,
     /// Which model scores.
     pub(crate) model: ModelSettings,
     /// HTTP in, reviews out, answers back.
@@ -76,6 +82,7 @@ impl Default for Settings {
         Self {
             up: UpSettings::default(),
             kafka: KafkaSettings::default(),
+            store: StoreSettings::default(),
             model: ModelSettings::default(),
             // No load balancer has to notice that this process is going.
             ingest: ingest::Settings { stop_delay: Duration::ZERO, ..ingest::Settings::default() },
@@ -140,6 +147,15 @@ impl Settings {
         flag("model.name", args.model.clone());
         flag("model.repository", args.models.as_ref().map(path));
         Self::load(&args.settings, flags)
+    }
+
+    /// How to reach the one store of the line: a file in the data folder, unless the settings name another.
+    pub(crate) fn store(&self) -> StoreSettings {
+        let mut store = self.store.clone();
+        if store.url.is_empty() {
+            store.url = format!("sqlite:{}", self.up.data.join(STORE_FILE).display());
+        }
+        store
     }
 
     /// The settings of `score`, with its flags.

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, pin::Pin, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow};
 use broker::TailFrom;
 use broker::kafka::{
     ExchangeOptions, KafkaExchange, KafkaPublish, KafkaSettings, KafkaSubscribe, TopicSpec,
@@ -19,8 +19,6 @@ use tracing::{info, warn};
 
 use crate::settings::Settings;
 
-/// The store's file in the data folder.
-const STORE_FILE: &str = "verdicts.db";
 /// The embedded broker's folder in the data folder.
 const BROKER_FOLDER: &str = "kafka";
 
@@ -90,8 +88,8 @@ async fn run_on(
     telemetry: &Telemetry,
 ) -> anyhow::Result<()> {
     ensure_topics(kafka, &topic_specs(settings.up.partitions), TOPICS_WAIT_MAX).await?;
-    let store_url = store_url(settings)?;
-    let store = store::connect(&store_url).await?;
+    let store_settings = settings.store();
+    let store = store::connect(&store_settings).await?;
     let health = Health::new();
     let address = listener.local_addr().context("reading the address of HTTP")?;
 
@@ -100,20 +98,8 @@ async fn run_on(
         start_processor(settings, kafka, &health),
         start_sink(settings, kafka, &store, &health)?,
     ];
-    greet(address, kafka, settings, &store_url)?;
+    greet(address, kafka, settings, store_settings.url())?;
     supervise(parts, chassis::stop::signalled()).await
-}
-
-/// The one store that sink writes and ingest reads: a file in the data folder, unless the settings name another.
-fn store_url(settings: &Settings) -> anyhow::Result<String> {
-    let file = format!("sqlite:{}", settings.up.data.join(STORE_FILE).display());
-    let written = settings.sink.store_or(&file).to_owned();
-    let read = settings.ingest.store_or(&written);
-    ensure!(
-        read == written,
-        "ingest.store is {read} and sink.store is {written}: in one process they must be the same"
-    );
-    Ok(written)
 }
 
 /// The line's topics, kept by size and not by age: a record's time is that of its review, which may be years old, and Kafka's

@@ -15,7 +15,7 @@ use embedded_kafka::{EmbeddedKafka, Fsync};
 use processor::Pipeline;
 use schemas::{Record, ReviewId, topics};
 use serde_json::json;
-use store::VerdictStore;
+use store::{StoreSettings, VerdictStore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +58,8 @@ async fn run(
     let specs = topics::ALL.map(|name| TopicSpec::new(name, PARTITIONS));
     ensure_topics(&kafka, &specs, WAIT_MAX).await?;
     let last = lay_down(&kafka, texts).await?;
-    let store = store::connect(&format!("sqlite:{}", folder.join("verdicts.db").display())).await?;
+    let url = format!("sqlite:{}", folder.join("verdicts.db").display());
+    let store = store::connect(&StoreSettings::at(url)).await?;
 
     let health = Health::new();
     let stop = CancellationToken::new();

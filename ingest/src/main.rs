@@ -16,11 +16,9 @@ use clap::Parser;
 use ingest::{OpenLater, Parts};
 use schemas::topics;
 use serde::{Deserialize, Serialize};
+use store::StoreSettings;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-
-/// The store where none is set.
-const STORE_DEFAULT: &str = "sqlite:verdicts.db";
 
 /// Environment variables that begin like settings and are none of ingest's.
 const ENVIRONMENT_IGNORED: &[&str] = &[
@@ -36,7 +34,7 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 
 /// Takes reviews over HTTP and answers with their verdicts.
 ///
-/// Settings come from a file (TOML, sections [kafka], [ingest] and [telemetry]), then the environment (`VERDICT_INGEST__LISTEN`
+/// Settings come from a file (TOML, sections [kafka], [store], [ingest] and [telemetry]), then the environment (`VERDICT_INGEST__LISTEN`
 /// for listen in [ingest]), then --set; the later wins.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -55,19 +53,20 @@ struct Arguments {
 #[serde(default, deny_unknown_fields)]
 struct Settings {
     kafka: KafkaSettings,
+    store: StoreSettings,
     ingest: ingest::Settings,
     telemetry: TelemetrySettings,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Settings { kafka, ingest: settings, telemetry } = settings(Arguments::parse())?;
+    let Settings { kafka, store, ingest: settings, telemetry } = settings(Arguments::parse())?;
 
     let telemetry = telemetry::start("ingest", &telemetry)?;
 
     let listen = settings.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
-    let store = store::connect(settings.store_or(STORE_DEFAULT)).await?;
+    let store = store::connect(&store).await?;
     let publisher = Arc::new(KafkaPublish::connect(&kafka, settings.in_flight_max.get())?);
     let tail = OpenLater::new(move || {
         KafkaSubscribe::tail(&kafka, &[topics::VERDICTS, topics::DEAD_LETTERS], TailFrom::End)

@@ -15,9 +15,6 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Address to listen on. In a container: `0.0.0.0:8080`.
     pub listen: SocketAddr,
-    /// URL of the store where verdicts are found again, the sink's: `sqlite:PATH`. Empty: the file `verdicts.db` in the data
-    /// folder, or in the working directory where ingest runs alone.
-    pub store: String,
 
     /// How long `POST /analyze` waits for the verdict where the client states no `Prefer: wait=N`.
     #[serde(with = "duration")]
@@ -64,11 +61,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The store's URL, with `default` where none is set.
-    pub fn store_or<'a>(&'a self, default: &'a str) -> &'a str {
-        if self.store.is_empty() { default } else { &self.store }
-    }
-
     /// Longest time that [`serve`](crate::serve()) takes to stop, with some to spare.
     pub fn stopping_max(&self) -> Duration {
         self.stop_delay.saturating_add(self.stop_grace).saturating_add(Duration::from_secs(5))
@@ -87,7 +79,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            store: String::new(),
             wait_default: Duration::from_secs(2),
             wait_max: Duration::from_secs(30),
             body_bytes_max: 256 * 1024,

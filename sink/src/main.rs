@@ -14,15 +14,13 @@ use clap::Parser;
 use schemas::topics;
 use serde::{Deserialize, Serialize};
 use sink::Parts;
+use store::StoreSettings;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// The store where none is set.
-const STORE_DEFAULT: &str = "sqlite:verdicts.db";
-
 const SETTINGS: &str = "\
-Settings come from a file (TOML, sections [kafka], [sink] and [telemetry]), then the environment
+Settings come from a file (TOML, sections [kafka], [store], [sink] and [telemetry]), then the environment
 (VERDICT_SINK__ROWS_MAX for rows_max in [sink]), then --set; the later wins.";
 
 /// Environment variables that begin like settings and are none of the sink's.
@@ -44,7 +42,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]
     config: Option<PathBuf>,
 
-    /// Overrides one setting, as often as needed: --set sink.store=sqlite:/data/verdicts.db
+    /// Overrides one setting, as often as needed: --set store.url=sqlite:/data/verdicts.db
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     overrides: Vec<(String, String)>,
 }
@@ -54,6 +52,7 @@ struct Arguments {
 #[serde(default, deny_unknown_fields)]
 struct Settings {
     kafka: KafkaSettings,
+    store: StoreSettings,
     sink: sink::Settings,
     telemetry: TelemetrySettings,
 }
@@ -67,7 +66,7 @@ async fn main() -> anyhow::Result<()> {
 
     let listen = settings.sink.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
-    let store = store::connect(settings.sink.store_or(STORE_DEFAULT)).await?;
+    let store = store::connect(&settings.store).await?;
     let sink::Settings { group, session_timeout, .. } = &settings.sink;
     let subscription =
         KafkaSubscribe::group(&settings.kafka, group, &[topics::VERDICTS], *session_timeout)?;

@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// URL of the store: `sqlite:PATH`. Empty: the file `verdicts.db` in the data folder, or in the working directory where
-    /// the sink runs alone.
-    pub store: String,
     /// Consumer group. Its replicas share the partitions of the verdicts' topic.
     pub group: String,
     /// How long after its last sign of life a replica is given up, and its partitions go to others: 6 seconds at least.
@@ -37,7 +34,6 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            store: String::new(),
             group: "sink".to_owned(),
             session_timeout: Duration::from_secs(15),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
@@ -47,12 +43,5 @@ impl Default for Settings {
             backoff: Backoff { max: Duration::from_secs(5), ..Backoff::default() },
             grace: Duration::from_secs(20),
         }
-    }
-}
-
-impl Settings {
-    /// The store's URL, with `default` where none is set.
-    pub fn store_or<'a>(&'a self, default: &'a str) -> &'a str {
-        if self.store.is_empty() { default } else { &self.store }
     }
 }

@@ -13,6 +13,7 @@ use broker::{
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use schemas::{ReviewId, topics};
+use store::StoreSettings;
 
 use crate::line::{LOOK_EVERY, Line, now};
 
@@ -123,7 +124,8 @@ pub(crate) fn read_until_complete(
 
 /// How many of the reviews are in the store, once all are or no more come.
 async fn rows(line: &Line) -> usize {
-    let store = store::connect(&format!("sqlite:{}", line.store_path().display())).await.unwrap();
+    let url = format!("sqlite:{}", line.store_path().display());
+    let store = store::connect(&StoreSettings::at(url)).await.unwrap();
     let deadline = now() + STUCK_AFTER;
     let mut found = 0;
     for number in 0..REVIEWS {

@@ -1,16 +1,16 @@
-//! From a URL to a store.
+//! From settings to a store.
 
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    VerdictStore,
+    StoreSettings, VerdictStore,
     sqlite::{SqliteSettings, SqliteStore},
 };
 
 /// What a store's URL may look like, for messages.
 const KNOWN: &str = "sqlite:PATH";
 
-/// Why there is no store behind a URL, by what the caller does next.
+/// Why there is no store behind the settings, by what the caller does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// Not a URL of a store that we know. Exit: the settings are wrong.
@@ -29,9 +29,12 @@ pub enum ConnectError {
     Unusable(String),
 }
 
-/// Opens the store at `url`, and makes or upgrades its tables. `sqlite:PATH` is a file, made where there is none; the path
-/// is relative to the working directory unless it starts with `/`.
-pub async fn connect(url: &str) -> Result<Arc<dyn VerdictStore>, ConnectError> {
+/// Opens the store that `settings` name.
+///
+/// `sqlite:PATH` is a file, made where there is none, its tables upgraded; the path is relative to the working directory unless
+/// it starts with `/`.
+pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn VerdictStore>, ConnectError> {
+    let url = settings.url();
     let invalid = |reason| ConnectError::InvalidUrl { url: url.to_owned(), reason };
     let (scheme, rest) = url.split_once(':').ok_or_else(|| invalid("it has no scheme"))?;
     match scheme {

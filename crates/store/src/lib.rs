@@ -3,24 +3,34 @@
 //! # Layout
 //! - [`VerdictStore`]: the contract, held by one suite for every store (`tests/contract.rs`)
 //! - [`row`]: a verdict to be written, and which of two wins; [`refused`]: a record that could not become a row
-//! - [`connect()`]: a URL to a store
+//! - [`page`]: what is read a page at a time; [`digest`]: all rows in one number
+//! - [`settings`] and [`connect()`]: from settings to a store
 //! - [`sqlite`]: one file, for a laptop; [`memory`]: none, for tests
 
 mod connect;
+pub mod digest;
+mod feedback;
+mod headers;
+mod hex;
 pub mod memory;
+pub mod page;
 pub mod refused;
 pub mod row;
+pub mod settings;
 pub mod sqlite;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use schemas::{ReviewId, Verdict};
+use schemas::{Feedback, ReviewId, Verdict};
 
 pub use connect::{ConnectError, connect};
+pub use digest::{Digest, digest};
 pub use memory::MemoryStore;
+pub use page::{Page, PageToken, SourceDay};
 pub use refused::RefusedRecord;
 pub use row::Row;
+pub use settings::{StoreSettings, StoreTls};
 pub use sqlite::{SqliteSettings, SqliteStore};
 
 /// A table of verdicts, one row for each review, and beside it the records that could not become rows.
@@ -34,6 +44,27 @@ pub trait VerdictStore: Debug + Send + Sync + 'static {
 
     /// The verdict of one review, or `None`. Equal to the one that was written, to the last bit.
     async fn get(&self, id: &ReviewId) -> Result<Option<Verdict>, StoreError>;
+
+    /// The verdicts of one source and day, a page of `limit` at most, in the order of `occurred_at` to the millisecond. `from`
+    /// is [`Page::next`] of the page before, `None` at the start; `Refused` if it is not.
+    ///
+    /// A review is listed once. One that is written or scored anew meanwhile may be missed or listed at another place.
+    async fn list(
+        &self,
+        day: &SourceDay,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<Verdict>, StoreError>;
+
+    /// All rows, a page of `limit` at most, in an order of the store's choice. `from` as in [`list`](Self::list).
+    async fn scan(&self, from: Option<&PageToken>, limit: usize) -> Result<Page<Row>, StoreError>;
+
+    /// Keeps feedback, durably, before it returns. Idempotent: the same label, given by the same person at the same time, is
+    /// kept once. `Refused` where the feedback has no time, or where its id or label cannot be.
+    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError>;
+
+    /// All feedback on one review, the earliest first, whether or not there is a verdict.
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError>;
 
     /// Keeps records that cannot become rows, durably, before it returns. Idempotent: the same record from the same place is
     /// kept once, with the reason that was given first.

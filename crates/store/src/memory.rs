@@ -6,9 +6,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use schemas::{ReviewId, Verdict};
+use jiff::Timestamp;
+use schemas::{Feedback, ReviewId, Verdict};
 
-use crate::{RefusedRecord, Row, StoreError, VerdictStore};
+use crate::{
+    Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore, feedback, page,
+};
 
 /// A store that forgets all when it is dropped.
 #[derive(Debug, Default)]
@@ -19,8 +22,12 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     rows: BTreeMap<ReviewId, Row>,
+    feedback: BTreeMap<FeedbackKey, Feedback>,
     refused: Vec<RefusedRecord>,
 }
+
+/// What makes two pieces of feedback the same: review, time, person and label.
+type FeedbackKey = (String, Timestamp, String, String);
 
 impl MemoryStore {
     /// All rows, by id.
@@ -55,6 +62,56 @@ impl VerdictStore for MemoryStore {
 
     async fn get(&self, id: &ReviewId) -> Result<Option<Verdict>, StoreError> {
         Ok(self.tables().rows.get(id).map(|row| row.verdict.clone()))
+    }
+
+    async fn list(
+        &self,
+        day: &SourceDay,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<Verdict>, StoreError> {
+        let place = |verdict: &Verdict| (verdict.occurred_at, verdict.id.clone());
+        let after = from.map(PageToken::place).transpose()?;
+        let is_asked = |verdict: &Verdict| {
+            SourceDay::of(verdict) == *day
+                && after.as_ref().is_none_or(|after| *after < place(verdict))
+        };
+        let tables = self.tables();
+        let verdicts = tables.rows.values().map(|row| &row.verdict);
+        let mut verdicts: Vec<_> = verdicts.filter(|verdict| is_asked(verdict)).cloned().collect();
+        verdicts.sort_by_key(place);
+        Ok(page::cut(verdicts, limit.max(1), |verdict| {
+            PageToken::after_place(verdict.occurred_at, &verdict.id)
+        }))
+    }
+
+    async fn scan(&self, from: Option<&PageToken>, limit: usize) -> Result<Page<Row>, StoreError> {
+        let after = from.map(PageToken::id).transpose()?;
+        let tables = self.tables();
+        let rows = tables.rows.iter();
+        let rows = rows.filter(|(id, _)| after.as_ref().is_none_or(|after| after < *id));
+        let limit = limit.max(1);
+        let rows = rows.map(|(_, row)| row.clone()).take(limit.saturating_add(1)).collect();
+        Ok(page::cut(rows, limit, |row: &Row| PageToken::after_id(&row.verdict.id)))
+    }
+
+    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
+        let key = |feedback: &Feedback| -> Result<FeedbackKey, StoreError> {
+            let (id, given_at) = (feedback.id.clone(), feedback::given_at(feedback)?);
+            Ok((id, given_at, feedback.by.clone().unwrap_or_default(), feedback.label.clone()))
+        };
+        let keys = feedback.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let mut tables = self.tables();
+        for (key, feedback) in keys.into_iter().zip(feedback) {
+            tables.feedback.entry(key).or_insert_with(|| feedback.clone());
+        }
+        Ok(())
+    }
+
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+        let tables = self.tables();
+        let feedback = tables.feedback.values().filter(|feedback| feedback.id == id.as_str());
+        Ok(feedback.cloned().collect())
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemas::Record;
 use sha2::{Digest as _, Sha256};
 
-use crate::row::hex;
+use crate::hex;
 
 /// A record that could not become a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl RefusedRecord {
             feed(&mut digest, header.value.as_deref());
         }
         digest.update(self.record.timestamp_ms.unwrap_or(i64::MIN).to_be_bytes());
-        hex(&digest.finalize())
+        hex::encode(&digest.finalize())
     }
 }
 

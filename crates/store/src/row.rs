@@ -3,7 +3,11 @@
 use schemas::Verdict;
 use sha2::{Digest as _, Sha256};
 
-use crate::StoreError;
+use crate::{StoreError, hex};
+
+/// How far the write time of a backfill lies before its scoring: 2^51 microseconds, some 71 years. So no backfill of these
+/// decades is later than a verdict that the line wrote, and still one backfill is later than another.
+const BACKFILL_US: i64 = 1 << 51;
 
 /// A verdict to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,13 @@ impl Row {
         Self { verdict, written_at_us }
     }
 
+    /// The row of a `verdict` that was scored afterwards, over history: it never takes the place of a row that was written
+    /// [at its time of scoring](Self::new), but that of an older backfill.
+    pub fn backfill(verdict: Verdict) -> Self {
+        let row = Self::new(verdict);
+        Self { written_at_us: row.written_at_us.saturating_sub(BACKFILL_US), ..row }
+    }
+
     /// Whether this row takes the place of `other`, which has the same review: the later one does. Two verdicts of one
     /// microsecond are told apart by [their digest](Self::digest), so that no order of writing leads to another outcome.
     ///
@@ -35,6 +46,11 @@ impl Row {
     ///
     /// `Refused` if a number is not finite: JSON has no such number, so the verdict could not be read back.
     pub fn digest(&self) -> Result<String, StoreError> {
+        Ok(hex::encode(&Sha256::digest(self.json()?)))
+    }
+
+    /// The verdict as JSON, `Refused` as in [`Self::digest`].
+    pub(crate) fn json(&self) -> Result<String, StoreError> {
         let verdict = &self.verdict;
         let finite = verdict.confidence.is_finite()
             && verdict.queue_ms.is_finite()
@@ -43,20 +59,11 @@ impl Row {
         if !finite {
             return Err(self.refused("a number in it is not finite"));
         }
-        let json = serde_json::to_vec(verdict).map_err(|error| self.refused(error))?;
-        Ok(hex(&Sha256::digest(json)))
+        serde_json::to_string(verdict).map_err(|error| self.refused(error))
     }
 
     /// `Refused`, naming the review.
     pub(crate) fn refused(&self, reason: impl std::fmt::Display) -> StoreError {
         StoreError::Refused(format!("verdict of review {}: {reason}", self.verdict.id))
     }
-}
-
-/// Lower-case hex digits of `bytes`.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).collect()
 }

@@ -9,7 +9,8 @@ use axum::{
 };
 use futures::StreamExt as _;
 use ingest::Settings;
-use store::{Row, VerdictStore as _};
+use schemas::{Feedback, ReviewId, Verdict};
+use store::{Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -138,24 +139,46 @@ async fn a_store_that_is_away_is_told_where_nothing_else_is_known() {
 #[derive(Debug)]
 struct Away;
 
+fn away<T>() -> Result<T, StoreError> {
+    Err(StoreError::Unavailable("away".to_owned()))
+}
+
 #[async_trait::async_trait]
-impl store::VerdictStore for Away {
-    async fn upsert(&self, _: &[Row]) -> Result<(), store::StoreError> {
-        Err(store::StoreError::Unavailable("away".to_owned()))
+impl VerdictStore for Away {
+    async fn upsert(&self, _: &[Row]) -> Result<(), StoreError> {
+        away()
     }
 
-    async fn get(
+    async fn get(&self, _: &ReviewId) -> Result<Option<Verdict>, StoreError> {
+        away()
+    }
+
+    async fn list(
         &self,
-        _: &schemas::ReviewId,
-    ) -> Result<Option<schemas::Verdict>, store::StoreError> {
-        Err(store::StoreError::Unavailable("away".to_owned()))
+        _: &SourceDay,
+        _: Option<&PageToken>,
+        _: usize,
+    ) -> Result<Page<Verdict>, StoreError> {
+        away()
     }
 
-    async fn keep_refused(&self, _: &[store::RefusedRecord]) -> Result<(), store::StoreError> {
-        Ok(())
+    async fn scan(&self, _: Option<&PageToken>, _: usize) -> Result<Page<Row>, StoreError> {
+        away()
     }
 
-    async fn refused(&self, _: usize) -> Result<Vec<store::RefusedRecord>, store::StoreError> {
-        Ok(Vec::new())
+    async fn keep_feedback(&self, _: &[Feedback]) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn feedback(&self, _: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+        away()
+    }
+
+    async fn keep_refused(&self, _: &[RefusedRecord]) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn refused(&self, _: usize) -> Result<Vec<RefusedRecord>, StoreError> {
+        away()
     }
 }

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 use broker::{Delivery, Progress, Subscribe, SubscribeError, memory::MemorySubscribe};
 use rand::{Rng as _, rngs::StdRng};
-use schemas::{ReviewId, Verdict};
-use store::{RefusedRecord, Row, StoreError, VerdictStore};
+use schemas::{Feedback, ReviewId, Verdict};
+use store::{Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{POISON, World};
@@ -160,6 +160,27 @@ impl VerdictStore for FaultyStore {
 
     async fn get(&self, id: &ReviewId) -> Result<Option<Verdict>, StoreError> {
         self.inner.get(id).await
+    }
+
+    async fn list(
+        &self,
+        day: &SourceDay,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<Verdict>, StoreError> {
+        self.inner.list(day, from, limit).await
+    }
+
+    async fn scan(&self, from: Option<&PageToken>, limit: usize) -> Result<Page<Row>, StoreError> {
+        self.inner.scan(from, limit).await
+    }
+
+    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
+        self.inner.keep_feedback(feedback).await
+    }
+
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+        self.inner.feedback(id).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -12,9 +12,11 @@ use async_trait::async_trait;
 use broker::{Outgoing, Publish as _, memory::MemoryBroker};
 use chassis::{Backoff, Health, clock};
 use jiff::Timestamp;
-use schemas::{ReviewId, Verdict, topics::VERDICTS};
+use schemas::{Feedback, ReviewId, Verdict, topics::VERDICTS};
 use sink::{Parts, Settings, WriterError};
-use store::{MemoryStore, RefusedRecord, Row, StoreError, VerdictStore};
+use store::{
+    MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{POISON, verdict};
@@ -81,6 +83,27 @@ impl VerdictStore for Scripted {
 
     async fn get(&self, id: &ReviewId) -> Result<Option<Verdict>, StoreError> {
         self.inner.get(id).await
+    }
+
+    async fn list(
+        &self,
+        day: &SourceDay,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<Verdict>, StoreError> {
+        self.inner.list(day, from, limit).await
+    }
+
+    async fn scan(&self, from: Option<&PageToken>, limit: usize) -> Result<Page<Row>, StoreError> {
+        self.inner.scan(from, limit).await
+    }
+
+    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
+        self.inner.keep_feedback(feedback).await
+    }
+
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+        self.inner.feedback(id).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -29,13 +29,35 @@ pub(super) const UPSERT: &str = "
         written_at_us = excluded.written_at_us, digest = excluded.digest
     WHERE (written_at_us, digest) < (excluded.written_at_us, excluded.digest)";
 
-/// Read by [`read`].
-pub(super) const SELECT: &str = "
-    SELECT
-        id, review, review_sha256, label, confidence, probabilities, model_name, model_version, model_digest, tokens,
-        truncated, source, language, metadata, origin_topic, origin_partition, origin_offset, occurred_at, received_at,
-        scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version
-    FROM verdicts_by_id WHERE id = ?1";
+/// Which rows of `verdicts_by_id`, to be read by [`read`].
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, review, review_sha256, label, confidence, probabilities, model_name, model_version, model_digest, \
+             tokens, truncated, source, language, metadata, origin_topic, origin_partition, origin_offset, occurred_at, \
+             received_at, scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us \
+             FROM verdicts_by_id WHERE ",
+            $which
+        )
+    };
+}
+
+/// One review.
+pub(super) const SELECT: &str = select!("id = ?1");
+
+/// All reviews after one, in the order of their ids.
+pub(super) const SELECT_ALL: &str = select!("?1 < id ORDER BY id LIMIT ?2");
+
+/// Of one source and day, all after a time and id, in that order.
+pub(super) const SELECT_DAY: &str = select!(
+    "source = ?1 AND day = ?2 AND (?3, ?4) < (occurred_at, id) ORDER BY occurred_at, id LIMIT ?5"
+);
+
+/// The same for reviews without a source.
+pub(super) const SELECT_DAY_WITHOUT_SOURCE: &str = select!(
+    "(source IS NULL OR source = ?1) AND day = ?2 AND (?3, ?4) < (occurred_at, id) \
+     ORDER BY occurred_at, id LIMIT ?5"
+);
 
 /// A row whose compound values are text already, so that nothing but `SQLite`'s own work is done on its thread.
 pub(super) struct Columns {
@@ -111,8 +133,8 @@ impl Columns {
     }
 }
 
-/// A row of [`SELECT`].
-pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Verdict> {
+/// A row of any `select!`.
+pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let text = |index: usize| row.get::<_, String>(index);
     let metadata: Option<String> = row.get(13)?;
     let origin_topic: Option<String> = row.get(14)?;
@@ -120,7 +142,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Verdict> {
         Some(topic) => Some(Origin { topic, partition: row.get(15)?, offset: row.get(16)? }),
         None => None,
     };
-    Ok(Verdict {
+    let verdict = Verdict {
         id: parsed(0, ReviewId::new(text(0)?))?,
         review: row.get(1)?,
         review_sha256: text(2)?,
@@ -142,7 +164,8 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Verdict> {
         batch_size: row.get(22)?,
         trace_id: row.get(23)?,
         schema_version: row.get(24)?,
-    })
+    };
+    Ok(Row { verdict, written_at_us: row.get(25)? })
 }
 
 /// RFC 3339 with all nine decimals: exact, and the order of the texts is the order of the times.

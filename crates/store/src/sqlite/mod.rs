@@ -2,12 +2,13 @@
 //!
 //! # Layout
 //! - `file`: opening it, so that a commit is durable; `schema`: its tables and their versions
-//! - `columns`: a verdict as a row, and back; `refused`: a refused record, likewise
+//! - `columns`: a verdict as a row, and back; `refused` and `feedback`: likewise
 //! - `desk`: the thread that a connection lives on
 //! - `trouble`: what `SQLite`'s errors mean to the caller
 
 mod columns;
 mod desk;
+mod feedback;
 mod file;
 mod refused;
 mod schema;
@@ -17,11 +18,13 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, TransactionBehavior};
-use schemas::{ReviewId, Verdict};
+use schemas::{Feedback, ReviewId, Verdict};
 use serde::{Deserialize, Serialize};
 
-use self::{columns::Columns, desk::Desk, refused::RefusedColumns};
-use crate::{ConnectError, RefusedRecord, Row, StoreError, VerdictStore};
+use self::{columns::Columns, desk::Desk, feedback::FeedbackColumns, refused::RefusedColumns};
+use crate::{
+    ConnectError, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore, page,
+};
 
 /// How the file is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +80,67 @@ impl VerdictStore for SqliteStore {
         self.reader
             .call(move |connection| {
                 let mut select = connection.prepare_cached(columns::SELECT)?;
-                select.query_row([id.as_str()], columns::read).optional()
+                let row = select.query_row([id.as_str()], columns::read).optional()?;
+                Ok(row.map(|row| row.verdict))
+            })
+            .await
+    }
+
+    async fn list(
+        &self,
+        day: &SourceDay,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<Verdict>, StoreError> {
+        let after = from.map(PageToken::place).transpose()?;
+        // Nothing is before the empty text.
+        let (time, id) = after.map_or_else(Default::default, |(time, id)| {
+            (columns::time(time), id.as_str().to_owned())
+        });
+        let sql = match day.source.as_str() {
+            "" => columns::SELECT_DAY_WITHOUT_SOURCE,
+            _ => columns::SELECT_DAY,
+        };
+        let (source, day) = (day.source.clone(), day.day.to_string());
+        let limit = limit.max(1);
+        let rows = self.reader.call(move |connection| {
+            let mut select = connection.prepare_cached(sql)?;
+            let rows = select.query_map((source, day, time, id, one_more(limit)), columns::read)?;
+            rows.map(|row| Ok(row?.verdict)).collect()
+        });
+        Ok(page::cut(rows.await?, limit, |verdict: &Verdict| {
+            PageToken::after_place(verdict.occurred_at, &verdict.id)
+        }))
+    }
+
+    async fn scan(&self, from: Option<&PageToken>, limit: usize) -> Result<Page<Row>, StoreError> {
+        let after = from.map(PageToken::id).transpose()?;
+        let after = after.map_or_else(String::new, |id| id.as_str().to_owned());
+        let limit = limit.max(1);
+        let rows = self.reader.call(move |connection| {
+            let mut select = connection.prepare_cached(columns::SELECT_ALL)?;
+            let rows = select.query_map((after, one_more(limit)), columns::read)?;
+            rows.collect()
+        });
+        Ok(page::cut(rows.await?, limit, |row: &Row| PageToken::after_id(&row.verdict.id)))
+    }
+
+    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
+        let feedback = feedback.iter().map(FeedbackColumns::of).collect::<Result<Vec<_>, _>>()?;
+        self.writer
+            .call(move |connection| {
+                write(connection, feedback::INSERT, feedback.iter().map(FeedbackColumns::params))
+            })
+            .await
+    }
+
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+        let id = id.clone();
+        self.reader
+            .call(move |connection| {
+                let mut select = connection.prepare_cached(feedback::SELECT)?;
+                let feedback = select.query_map([id.as_str()], feedback::read)?;
+                feedback.collect()
             })
             .await
     }
@@ -101,6 +164,11 @@ impl VerdictStore for SqliteStore {
             })
             .await
     }
+}
+
+/// One row past a page says that there is another page.
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 /// Runs `sql` once for each of `rows`, in one transaction, which is durable when this returns.

@@ -8,7 +8,8 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 use store::{
-    ConnectError, Row, SqliteSettings, SqliteStore, StoreError, VerdictStore as _, connect,
+    ConnectError, Row, SqliteSettings, SqliteStore, StoreError, StoreSettings, VerdictStore as _,
+    connect,
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -123,6 +124,26 @@ async fn a_full_queue_is_unavailable_at_once() {
     other.execute_batch("ROLLBACK").unwrap();
 }
 
+/// As the first release made it.
+#[tokio::test]
+async fn an_older_file_is_upgraded_and_keeps_its_rows() {
+    let (_folder, path) = folder();
+    let first = include_str!("../../src/sqlite/schema/0001.sql");
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(first).unwrap();
+    connection
+        .execute_batch("PRAGMA application_id = 1447383620; PRAGMA user_version = 1")
+        .unwrap();
+    let columns = "INSERT INTO verdicts_by_id VALUES ('old', NULL, '', 'positive', 1.0, '{}', 'm', '1', '', 1, 0, NULL, NULL,
+        NULL, NULL, NULL, NULL, '2025-03-01T00:00:00.000000000Z', '2025-03-01T00:00:00.000000000Z',
+        '2025-03-01T00:00:00.000000000Z', 0.0, 0.0, 1, NULL, 1, 1, '')";
+    connection.execute_batch(columns).unwrap();
+    drop(connection);
+    let store = open(&path);
+    assert!(store.get(&id("old")).await.unwrap().is_some());
+    assert_eq!(store.feedback(&id("old")).await.unwrap(), []);
+}
+
 #[test]
 fn a_newer_file_is_refused_by_name() {
     let (_folder, path) = folder();
@@ -185,11 +206,16 @@ fn a_folder_that_is_not_there_is_named() {
 async fn a_url_leads_to_its_store() {
     let (_folder, path) = folder();
     for url in [format!("sqlite:{}", path.display()), format!("sqlite://{}", path.display())] {
-        connect(&url).await.unwrap().upsert(&[Row::new(verdict("a"))]).await.unwrap();
+        connect(&StoreSettings::at(url))
+            .await
+            .unwrap()
+            .upsert(&[Row::new(verdict("a"))])
+            .await
+            .unwrap();
     }
     assert!(open(&path).get(&id("a")).await.unwrap().is_some());
-    for url in ["", "verdicts.db", "redis:verdicts", "sqlite:", "sqlite::memory:", "SQLITE:a.db"] {
-        let error = connect(url).await.unwrap_err();
+    for url in ["verdicts.db", "redis:verdicts", "sqlite:", "sqlite::memory:", "SQLITE:a.db"] {
+        let error = connect(&StoreSettings::at(url)).await.unwrap_err();
         assert!(error.to_string().contains("known are sqlite:PATH"), "{error}");
     }
 }

@@ -1,13 +1,15 @@
 //! What every store promises, and what the one in a file promises beyond it.
 //!
 //! # Layout
-//! - `suite`: the contract, one test a promise; `verdicts`: what the tests write
+//! - `suite`: the contract, one test a promise, with `pages` and `opinions`; `verdicts`: what the tests write
 //! - `file`: reopening, readers, foreign and damaged files; `kill`: SIGKILL in the midst of writing
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod file;
 mod kill;
+mod opinions;
+mod pages;
 #[macro_use]
 mod suite;
 mod verdicts;

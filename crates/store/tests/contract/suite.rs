@@ -10,6 +10,7 @@ use crate::{
     Fresh,
     verdicts::{id, refused, row, time, verdict},
 };
+pub(crate) use crate::{opinions::*, pages::*};
 
 /// Holds the store that `$fresh` makes to every promise.
 macro_rules! contract {
@@ -29,6 +30,16 @@ macro_rules! contract {
             a_number_that_is_not_finite_is_refused,
             a_refused_record_is_kept_once_byte_for_byte,
             the_latest_refused_come_first,
+            a_backfill_never_takes_the_place_of_a_row_of_the_line,
+            a_day_is_listed_in_pages_by_time,
+            a_listed_verdict_equals_the_one_that_was_written,
+            reviews_without_a_source_are_listed_together,
+            a_review_scored_anew_is_listed_once,
+            all_rows_are_scanned_once,
+            the_digest_is_that_of_the_rows_in_any_order,
+            a_token_that_was_not_given_out_is_refused,
+            feedback_is_kept_once_the_earliest_first,
+            feedback_that_cannot_be_is_refused,
             nothing_is_written_by_an_empty_batch,
         );
     };
@@ -88,6 +99,28 @@ async fn tie(fresh: &Fresh, labels: &[&str; 3], order: [usize; 3], round: usize)
         fresh.store.upsert(&[row]).await.unwrap();
     }
     label(fresh, "tie").await.unwrap()
+}
+
+pub(crate) async fn a_backfill_never_takes_the_place_of_a_row_of_the_line(fresh: Fresh) {
+    let scored = |label: &str, scored_at| Verdict {
+        label: label.to_owned(),
+        scored_at: time(scored_at),
+        ..verdict("a")
+    };
+    let older = Row::backfill(scored("older backfill", "2026-01-01T00:00:00Z"));
+    let newer = Row::backfill(scored("newer backfill", "2026-01-02T00:00:00Z"));
+    let line = Row::new(scored("line", "2025-03-02T00:00:00Z"));
+    let steps = [
+        (&newer, "newer backfill"),
+        (&older, "newer backfill"),
+        (&line, "line"),
+        (&newer, "line"),
+        (&older, "line"),
+    ];
+    for (row, expected) in steps {
+        fresh.store.upsert(std::slice::from_ref(row)).await.unwrap();
+        assert_eq!(label(&fresh, "a").await.as_deref(), Some(expected));
+    }
 }
 
 pub(crate) async fn an_unknown_review_has_no_verdict(fresh: Fresh) {
@@ -243,10 +276,14 @@ pub(crate) async fn a_number_that_is_not_finite_is_refused(fresh: Fresh) {
 }
 
 pub(crate) async fn a_refused_record_is_kept_once_byte_for_byte(fresh: Fresh) {
-    let null = RefusedRecord { record: Record::default(), offset: 8, ..refused(7) };
-    let again = RefusedRecord { message: "another reason".to_owned(), ..refused(7) };
+    let null = RefusedRecord { record: Record::default(), ..refused(8) };
+    let again = RefusedRecord {
+        message: "another reason".to_owned(),
+        refused_at: time("2025-03-03T00:00:00Z"),
+        ..refused(7)
+    };
     // The topic was deleted and made anew: the same place holds another record.
-    let mut anew = refused(7);
+    let mut anew = RefusedRecord { refused_at: time("2025-03-04T00:00:00Z"), ..refused(7) };
     anew.record.value = Some(Vec::new());
     fresh.store.keep_refused(&[refused(7), null.clone()]).await.unwrap();
     fresh.store.keep_refused(&[again, anew.clone()]).await.unwrap();

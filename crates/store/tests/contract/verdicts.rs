@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemas::{
     ModelRef, Origin, Record, ReviewId, Verdict, record::Header, verdict::SCHEMA_VERSION,
 };
@@ -62,7 +62,7 @@ pub(crate) fn row(name: &str, written_at_us: i64, label: &str) -> Row {
     Row { verdict: Verdict { label: label.to_owned(), ..verdict(name) }, written_at_us }
 }
 
-/// A record that was refused at `offset`; its bytes are no text.
+/// A record that was refused at `offset`, the later the larger that is; its bytes are no text.
 pub(crate) fn refused(offset: i64) -> RefusedRecord {
     RefusedRecord {
         topic: "verdicts.v1".to_owned(),
@@ -81,6 +81,6 @@ pub(crate) fn refused(offset: i64) -> RefusedRecord {
         },
         class: "InvalidVerdict".to_owned(),
         message: "not JSON: 'quoted' \"twice\"".to_owned(),
-        refused_at: time("2025-03-02T00:00:00.5Z"),
+        refused_at: time("2025-03-02T00:00:00.5Z") + SignedDuration::from_millis(offset),
     }
 }
