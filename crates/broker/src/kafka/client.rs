@@ -136,5 +136,9 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// Passes an error that belongs to no call on to tracing. librdkafka mends most of them by itself, so none is more than a
 /// warning here; those that it cannot mend come back from a call.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
+    // Asked for by whoever reads to the end, and no trouble.
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        return;
+    }
     tracing::warn!(target: "librdkafka", %error, reason, "client error");
 }

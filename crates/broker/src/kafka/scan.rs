@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,20 +49,34 @@ impl KafkaScan {
         topic: &str,
         from: TailFrom,
     ) -> Result<Option<Self>, ConnectError> {
-        let mut config = reader_config(settings, &format!("{}-scan", settings.client_id))?;
-        // What lies before the end need not be records: transactions leave markers, and compaction leaves holes.
-        config.set("enable.partition.eof", "true");
-        let consumer = config.create_with_context(Logged).map_err(creation_error)?;
-        match assign(&consumer, topic, from) {
-            Ok(unread) => Ok(Some(Self {
-                consumer,
-                servers: settings.bootstrap_servers.clone(),
-                topic: shared(&[topic]),
-                unread,
-            })),
+        let spans = Self::spans(settings, topic, from)?;
+        spans.map(|spans| Self::between(settings, topic, &spans)).transpose()
+    }
+
+    /// What [`open`](Self::open) would read, by partition: from the first offset that is asked for to where the partition ends
+    /// now. `None` where there is no such topic.
+    pub fn spans(
+        settings: &KafkaSettings,
+        topic: &str,
+        from: TailFrom,
+    ) -> Result<Option<BTreeMap<i32, Range<i64>>>, ConnectError> {
+        match spans(&consumer(settings)?, topic, from) {
+            Ok(spans) => Ok(Some(spans)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(call_error(&settings.bootstrap_servers, &error)),
         }
+    }
+
+    /// Reads `spans` of the topic, whatever else it holds.
+    pub fn between(
+        settings: &KafkaSettings,
+        topic: &str,
+        spans: &BTreeMap<i32, Range<i64>>,
+    ) -> Result<Self, ConnectError> {
+        let consumer = consumer(settings)?;
+        let servers = settings.bootstrap_servers.clone();
+        let unread = assign(&consumer, topic, spans).map_err(|error| call_error(&servers, &error))?;
+        Ok(Self { consumer, servers, topic: shared(&[topic]), unread })
     }
 
     /// The next records, at most `max`; none once all were read. Those of one partition come in their order.
@@ -100,21 +115,39 @@ impl KafkaScan {
     }
 }
 
+fn consumer(settings: &KafkaSettings) -> Result<BaseConsumer<Logged>, ConnectError> {
+    let mut config = reader_config(settings, &format!("{}-scan", settings.client_id))?;
+    // What lies before the end need not be records: transactions leave markers, and compaction leaves holes.
+    config.set("enable.partition.eof", "true");
+    config.create_with_context(Logged).map_err(creation_error)
+}
+
+fn spans(
+    consumer: &BaseConsumer<Logged>,
+    topic: &str,
+    from: TailFrom,
+) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
+    let mut spans = BTreeMap::new();
+    for element in start(consumer, &[topic], from)?.elements() {
+        let partition = element.partition();
+        let (_first, end) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
+        let Offset::Offset(first) = element.offset() else { continue };
+        spans.insert(partition, first..end);
+    }
+    Ok(spans)
+}
+
 /// Assigns what is there to be read, and says where it ends.
 fn assign(
     consumer: &BaseConsumer<Logged>,
     topic: &str,
-    from: TailFrom,
+    spans: &BTreeMap<i32, Range<i64>>,
 ) -> KafkaResult<BTreeMap<i32, i64>> {
     let mut waiting = TopicPartitionList::new();
     let mut unread = BTreeMap::new();
-    for element in start(consumer, &[topic], from)?.elements() {
-        let partition = element.partition();
-        let (_first, end) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
-        if matches!(element.offset(), Offset::Offset(first) if first < end) {
-            waiting.add_partition_offset(topic, partition, element.offset())?;
-            unread.insert(partition, end);
-        }
+    for (&partition, span) in spans.iter().filter(|(_, span)| !span.is_empty()) {
+        waiting.add_partition_offset(topic, partition, Offset::Offset(span.start))?;
+        unread.insert(partition, span.end);
     }
     consumer.assign(&waiting)?;
     Ok(unread)

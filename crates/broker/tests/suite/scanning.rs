@@ -1,6 +1,6 @@
 //! What a topic holds now: all of it, nothing twice, and an end.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use broker::{
     Outgoing, Publish as _, TailFrom,
@@ -13,6 +13,7 @@ use crate::brokers::{block_on, topic, unused};
 on_kafka!(super::KafkaSettings::at:
     a_scan_reads_every_partition_to_where_it_ended_and_no_further,
     an_empty_topic_ends_at_once_and_an_absent_one_is_none,
+    spans_that_were_found_once_are_read_again_from_the_middle,
 );
 
 fn fill(settings: &KafkaSettings, topic: &str, numbers: std::ops::Range<i64>) {
@@ -61,4 +62,17 @@ fn an_empty_topic_ends_at_once_and_an_absent_one_is_none(settings: &KafkaSetting
     assert_eq!(read(open(settings, &topic, TailFrom::Beginning), 10), Vec::<i64>::new());
     let absent = KafkaScan::open(settings, &unused("absent"), TailFrom::Beginning).unwrap();
     assert!(absent.is_none());
+}
+
+fn spans_that_were_found_once_are_read_again_from_the_middle(settings: &KafkaSettings) {
+    let topic = topic(settings, "scan", 1);
+    fill(settings, &topic, 0..50);
+    let since = TailFrom::TimestampMs(1_700_000_000_030);
+    let spans = KafkaScan::spans(settings, &topic, since).unwrap().unwrap();
+    assert_eq!(spans, BTreeMap::from([(0, 30..50)]));
+    fill(settings, &topic, 50..60);
+    let rest = BTreeMap::from([(0, 40..50)]);
+    let scan = KafkaScan::between(settings, &topic, &rest).unwrap();
+    assert_eq!(read(scan, 1_000), (40..50).collect::<Vec<_>>());
+    assert_eq!(KafkaScan::spans(settings, &unused("absent"), since), Ok(None));
 }

@@ -1,8 +1,10 @@
 //! Transactions: all or nothing, seen by those who ask for it, and by one writer at a time.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
+use broker::kafka::{KafkaSettings, settled};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
@@ -17,6 +19,7 @@ use crate::brokers::unused;
 on_kafka!(String::from:
     what_is_committed_is_seen_and_what_is_aborted_is_not,
     an_open_transaction_hides_itself_and_all_that_comes_after_it,
+    a_topic_is_settled_once_its_open_transactions_have_ended,
     a_transaction_left_open_is_aborted_after_its_timeout,
     a_second_holder_of_a_transactional_id_shuts_out_the_first,
     offsets_are_committed_with_the_transaction_and_lost_with_it,
@@ -72,6 +75,26 @@ fn an_open_transaction_hides_itself_and_all_that_comes_after_it(broker: &str) {
     // The marker takes an offset of its own.
     eventually("the marker", || (end(COMMITTED) == 4).then_some(()));
     assert_eq!(keys(&read_to_end(broker, &topic, COMMITTED)), ["0", "open", "0"]);
+}
+
+fn a_topic_is_settled_once_its_open_transactions_have_ended(broker: &str) {
+    let topic = topic(broker, 2);
+    let writer = Writer::initialized(broker, &unused("writer"));
+    writer.producer.begin_transaction().unwrap();
+    writer.put(&topic, 1, "open");
+    assert_eq!(writer.all_written(), 1);
+    fill(broker, &topic, 0, 1);
+
+    let ask = |wait| settled(&KafkaSettings::at(broker), &topic, wait).unwrap();
+    let open = ask(Duration::ZERO);
+    assert_eq!((open.spans, open.open), (BTreeMap::from([(0, 0..1), (1, 0..0)]), vec![1]));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| ask(PATIENCE));
+        writer.producer.commit_transaction(PATIENCE).unwrap();
+        let ended = waiting.join().unwrap();
+        assert_eq!(ended.open, Vec::<i32>::new());
+        assert!(ended.holds(1, 0) && !ended.holds(1, 7) && !ended.holds(2, 0), "{ended:?}");
+    });
 }
 
 fn a_transaction_left_open_is_aborted_after_its_timeout(broker: &str) {
