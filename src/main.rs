@@ -49,7 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Score(args) => return score::run(&args),
         Command::Load(args) => runtime()?.block_on(load::run(args))?,
         Command::Tap(args) => tap::run(&args)?,
-        Command::Check(args) => return check::run(args),
+        Command::Check(args) => return check::run(args, &runtime()?),
         Command::Config(args) => config::run(args)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "verdict", &mut io::stdout());

@@ -20,11 +20,19 @@ pub(crate) struct Standing {
     pub(crate) reviews: BTreeMap<i32, Bounds>,
     pub(crate) verdicts: Settled,
     pub(crate) dead_letters: Settled,
+    /// What the sinks have committed of the verdicts.
+    pub(crate) sunk: Progress,
 }
 
 impl Standing {
-    /// Asks the processors' offsets, the ends of the outcomes, the processors' again, and the ends of the reviews.
-    pub(crate) fn ask(kafka: &KafkaSettings, group: &str) -> anyhow::Result<Self> {
+    /// Asks the sinks' offsets, the processors', the ends of the outcomes, the processors' again, and the ends of the reviews.
+    pub(crate) fn ask(
+        kafka: &KafkaSettings,
+        group: &str,
+        sink_group: &str,
+    ) -> anyhow::Result<Self> {
+        let sunk = committed(kafka, sink_group, &[topics::VERDICTS])
+            .with_context(|| format!("asking the offsets of the group {sink_group}"))?;
         let offsets = || {
             committed(kafka, group, &[topics::REVIEWS])
                 .with_context(|| format!("asking the offsets of the group {group}"))
@@ -35,13 +43,24 @@ impl Standing {
         let after = offsets()?;
         let kept = watermarks(kafka, topics::REVIEWS)?;
         let reviews = bounds(kept, &before, &after);
-        Ok(Self { reviews, verdicts, dead_letters })
+        Ok(Self { reviews, verdicts, dead_letters, sunk })
+    }
+
+    /// Whether the sinks have committed the verdict at a place.
+    pub(crate) fn is_sunk(&self, partition: i32, offset: i64) -> bool {
+        let next = self.sunk.0.iter().find(|((_, number), _)| *number == partition);
+        next.is_some_and(|(_, next)| offset < *next)
     }
 
     /// Offsets of the outcomes' topics that are no longer kept.
     pub(crate) fn deleted(&self) -> u64 {
         let spans = self.verdicts.spans.values().chain(self.dead_letters.spans.values());
         spans.map(|span| u64::try_from(span.start).unwrap_or(0)).sum()
+    }
+
+    /// Whether every verdict that was ever written is kept.
+    pub(crate) fn verdicts_are_whole(&self) -> bool {
+        self.verdicts.spans.values().all(|span| span.start == 0)
     }
 
     /// Partitions in which a transaction did not end.

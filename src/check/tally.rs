@@ -159,6 +159,11 @@ impl Tally {
         }
     }
 
+    /// Whether everything that the line read from `partition` before `offset` was settled when reading began.
+    pub(crate) fn is_settled(&self, partition: i32, offset: i64) -> bool {
+        self.partitions.get(&partition).is_some_and(|(bounds, _)| offset < bounds.settled)
+    }
+
     /// Notes the model of a verdict or of a row.
     pub(crate) fn model(&mut self, model: &ModelRef, at: impl Fn() -> String) {
         let ModelRef { name, version, digest } = model;
@@ -247,4 +252,4 @@ fn key_of(delivery: &Delivery) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

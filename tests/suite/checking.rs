@@ -1,6 +1,6 @@
 //! `verdict check` on a line that did its work, and then on one whose topics and store somebody tampered with.
 
-use std::{fs, path::Path, process::Output};
+use std::{collections::BTreeMap, fs, path::Path, process::Output};
 
 use broker::{
     Delivery, Exchange as _, Outgoing, Progress, Publish as _, TailFrom,
@@ -10,8 +10,10 @@ use broker::{
     },
 };
 use futures::future::join_all;
-use schemas::{Record, Verdict, topics};
+use jiff::ToSpan as _;
+use schemas::{Record, ReviewId, Verdict, topics};
 use serde_json::Value;
+use store::{Row, StoreSettings};
 
 use crate::line::{LOOK_EVERY, Line, now, verdict};
 
@@ -26,7 +28,7 @@ const POISON_EVERY: usize = 50;
 async fn a_line_is_checked_clean_and_every_fault_put_into_it_is_counted() {
     let line = Line::start_tiny().await;
     send(&line.kafka(), (0..REVIEWS).map(review)).await;
-    let clean = settled(&line);
+    let clean = stored(&line);
     let count = |object: &Value, name: &str| object[name].as_u64().unwrap();
     assert_eq!(count(&clean, "faults"), 0, "{clean}");
     assert_eq!(count(&clean, "reviews"), u64::try_from(REVIEWS).unwrap());
@@ -53,6 +55,18 @@ async fn a_line_is_checked_clean_and_every_fault_put_into_it_is_counted() {
     }
     assert!(faulty["examples"].to_string().contains("never-published"), "{faulty}");
 
+    let rows = u64::try_from(REVIEWS - REVIEWS / POISON_EVERY).unwrap();
+    assert_eq!(count(&clean, "rows"), rows, "{clean}");
+    let altered = line.data().join("altered.db");
+    alter(&line, &altered).await;
+    let url = format!("store.url=sqlite:{}", path(&altered));
+    let (_, report) = check_line(&line, &["--set", &url]);
+    let expected =
+        [("rows", rows), ("rows_missing", 1), ("rows_stale", 1), ("rows_unexplained", 1)];
+    for (name, expected) in expected {
+        assert_eq!(count(&report, name), expected, "{name}: {report}");
+    }
+
     let table = verdict()
         .args(["check", "--kafka", &line.kafka_address()])
         .args(["--set", &format!("up.data={}", path(&line.data()))])
@@ -78,7 +92,7 @@ async fn reviews_whose_offsets_were_committed_without_their_outcomes_are_lost() 
     let skipping = kafka.clone();
     tokio::task::spawn_blocking(move || skip(&skipping, 20)).await.unwrap();
 
-    let check = || check(&kafka.bootstrap_servers, &[]).1;
+    let check = || check(&kafka.bootstrap_servers, &["--no-store"]).1;
     let (before, example) = (check(), "reviews.v1-");
     assert_eq!((&before["lost"], &before["faults"]), (&20.into(), &20.into()), "{before}");
     assert!(before["examples"].to_string().contains(example), "{before}");
@@ -136,7 +150,35 @@ async fn tamper(line: &Line) {
     send(&line.kafka(), outgoing).await;
 }
 
-fn first_id(delivery: &Delivery) -> schemas::ReviewId {
+/// A store with a row for each verdict, but for one that is missing, one that is stale, and one that nobody wrote to the topic.
+async fn alter(line: &Line, path: &Path) {
+    let kafka = line.kafka();
+    let verdicts =
+        tokio::task::spawn_blocking(move || all(&kafka, topics::VERDICTS)).await.unwrap();
+    // The first is the one that was tampered with: it has several verdicts.
+    let read = |delivery: &Delivery| Verdict::from_record(&delivery.record).unwrap();
+    let mut latest: BTreeMap<String, Verdict> = BTreeMap::new();
+    for verdict in verdicts.iter().map(read) {
+        let rank = |verdict: &Verdict| Row::new(verdict.clone());
+        let former = latest.get(verdict.id.as_str());
+        if former.is_none_or(|former| rank(&verdict).outranks(&rank(former)).unwrap()) {
+            latest.insert(verdict.id.to_string(), verdict);
+        }
+    }
+    let mut rows: Vec<Row> = latest.into_values().map(Row::new).collect();
+    let tampered = first_id(&verdicts[0]);
+    rows.sort_by_key(|row| row.verdict.id != tampered);
+    let mut foreign = rows.pop().unwrap();
+    foreign.verdict.id = ReviewId::new("nobody-s").unwrap();
+    rows.push(foreign);
+    let stale = rows.get_mut(1).unwrap();
+    stale.verdict.scored_at -= 1.second();
+    stale.written_at_us -= 1_000_000;
+    let store = store::connect(&StoreSettings::at(format!("sqlite:{}", path.display()))).await;
+    store.unwrap().upsert(&rows).await.unwrap();
+}
+
+fn first_id(delivery: &Delivery) -> ReviewId {
     Verdict::from_record(&delivery.record).unwrap().id
 }
 
@@ -190,7 +232,20 @@ pub(crate) fn settled(line: &Line) -> Value {
     }
 }
 
-fn check_line(line: &Line, arguments: &[&str]) -> (Output, Value) {
+/// The report once every verdict has its row, too.
+pub(crate) fn stored(line: &Line) -> Value {
+    let until = now() + SCORED_WAIT_MAX;
+    loop {
+        let report = settled(line);
+        if report["rows"] == report["verdicts"] {
+            return report;
+        }
+        assert!(now() < until, "still not stored: {report}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+pub(crate) fn check_line(line: &Line, arguments: &[&str]) -> (Output, Value) {
     let data = format!("up.data={}", path(&line.data()));
     check(&line.kafka_address(), &[arguments, &["--set", &data]].concat())
 }

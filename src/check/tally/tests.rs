@@ -9,7 +9,7 @@ use super::*;
 const REVIEWS: &str = "reviews.v1";
 
 /// One partition that keeps the offsets 10 to 20, of which the group has committed those below 15.
-fn tally() -> Tally {
+pub(crate) fn tally() -> Tally {
     with(BTreeMap::from([(0, Bounds { kept: 10..20, settled: 15, committed: 15 })]))
 }
 
@@ -26,7 +26,7 @@ fn review(offset: i64) -> Delivery {
     delivery(REVIEWS, offset, Record { key, ..Record::default() })
 }
 
-fn verdict(at: i64, key: &str, change: impl FnOnce(&mut Verdict)) -> Delivery {
+pub(crate) fn verdict(at: i64, key: &str, change: impl FnOnce(&mut Verdict)) -> Delivery {
     let json = r#"{"schema_version":1,"id":"a","review_sha256":"00","label":"positive","confidence":0.9,
         "probabilities":{"positive":0.9,"negative":0.1},"model":{"name":"tiny","version":"1","digest":"sha256:aa"},
         "tokens":3,"truncated":false,"origin":{"topic":"reviews.v1","partition":0,"offset":0},
@@ -44,7 +44,7 @@ fn of(at: i64, offset: i64) -> Delivery {
     verdict(at, &format!("review-{offset}"), |verdict| origin(verdict).offset = offset)
 }
 
-fn origin(verdict: &mut Verdict) -> &mut Origin {
+pub(crate) fn origin(verdict: &mut Verdict) -> &mut Origin {
     verdict.origin.as_mut().unwrap()
 }
 
@@ -66,7 +66,7 @@ fn ended(mut tally: Tally, verdicts: impl IntoIterator<Item = i64>) -> Tally {
 }
 
 #[track_caller]
-fn check(tally: &Tally, expected: &[(Fault, u64)]) {
+pub(crate) fn check(tally: &Tally, expected: &[(Fault, u64)]) {
     for fault in Fault::ALL {
         let expected = expected.iter().find(|(name, _)| *name == fault).map_or(0, |(_, n)| *n);
         let examples: Vec<_> = tally.findings.examples().collect();
