@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use chassis::settings::assignment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::check::CheckArgs;
+use crate::{check::CheckArgs, replay::ReplayArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Tap(TapArgs),
     /// Check that every review has one outcome: lost, duplicated, torn, out of order, wrong version
     Check(CheckArgs),
+    /// Score history again, into a topic of its own or into the store
+    Replay(ReplayArgs),
     /// Show or check the settings
     Config(ConfigArgs),
     /// Print a completion script for a shell: source <(verdict completions bash)

@@ -3,12 +3,13 @@
 //! # Layout
 //! - [`cli`]: flags and their help; [`settings`]: file, environment and flags made one
 //! - [`up`]: the whole line in one process
-//! - [`score`], [`load`], [`tap`], [`check`], [`config`]: one file or folder a subcommand
+//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`config`]: one file or folder a subcommand
 
 mod check;
 mod cli;
 mod config;
 mod load;
+mod replay;
 mod score;
 mod settings;
 mod tap;
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Load(args) => runtime()?.block_on(load::run(args))?,
         Command::Tap(args) => tap::run(&args)?,
         Command::Check(args) => return check::run(args, &runtime()?),
+        Command::Replay(args) => return replay::run(&args, &runtime()?),
         Command::Config(args) => config::run(args)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "verdict", &mut io::stdout());

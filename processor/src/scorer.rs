@@ -9,7 +9,7 @@ use schemas::{
 
 use crate::{
     lanes::{Inference, LaneSettings, Lanes, Task},
-    pipeline::{Pipeline, round::Round},
+    pipeline::{Batch, Pipeline, round::Round},
     settings::Settings,
 };
 
@@ -73,6 +73,34 @@ impl Scorer {
         self.score(texts.into_iter().map(incoming)).collect()
     }
 
+    /// The verdict or the refusal of each review, in order. They are one round: nothing is read ahead.
+    pub fn judge(
+        &mut self,
+        reviews: impl IntoIterator<Item = Result<Review, Refusal>>,
+    ) -> Vec<Result<Verdict, Refusal>> {
+        let (mut round, batches) = self.pipeline.prepare(reviews);
+        let number = self.submit(batches);
+        while !round.is_complete() {
+            let finished = self.lanes.collect(ANSWER_WAIT);
+            // Answers to a stream that was dropped half-way may still come.
+            if let Some(finished) = finished.filter(|finished| finished.round == number) {
+                round.accept(finished.inferred, finished.timing);
+            }
+        }
+        self.pipeline.conclude(round)
+    }
+
+    /// Hands the batches of one round to the inference threads; the round's number.
+    fn submit(&mut self, batches: Vec<Batch>) -> u64 {
+        let number = self.round_next;
+        self.round_next += 1;
+        for batch in batches {
+            let pipeline = Arc::clone(&self.pipeline);
+            self.lanes.submit(Task { round: number, pipeline, batch });
+        }
+        number
+    }
+
     fn read(&mut self, incoming: IncomingReview) -> Result<Review, Refusal> {
         let place = Place { topic: "score", partition: 0, offset: self.reviews_seen };
         self.reviews_seen = self.reviews_seen.saturating_add(1);
@@ -116,12 +144,7 @@ impl<I: Iterator<Item = IncomingReview>> Scored<'_, I> {
                 return;
             }
             let (round, batches) = self.scorer.pipeline.prepare(reviews);
-            let number = self.scorer.round_next;
-            self.scorer.round_next += 1;
-            for batch in batches {
-                let pipeline = Arc::clone(&self.scorer.pipeline);
-                self.scorer.lanes.submit(Task { round: number, pipeline, batch });
-            }
+            let number = self.scorer.submit(batches);
             self.rounds.push_back((number, round));
         }
     }
@@ -216,5 +239,17 @@ mod tests {
         let outcomes: Vec<_> = scorer.score(reviews("good")).collect();
         assert_eq!(outcomes.len(), 100);
         assert!(outcomes.iter().flatten().all(|verdict| verdict.review.as_deref() == Some("good")));
+    }
+
+    #[test]
+    fn a_round_is_judged_as_a_whole_and_in_order() {
+        let mut scorer = scorer();
+        let review = |text: &str| Ok(crate::pipeline::tests::review(text));
+        let refused = || Err(Refusal::new(Stage::Decode, "NotJson", "not JSON"));
+        drop(scorer.score(std::iter::repeat_with(IncomingReview::default).take(50)).next());
+        let outcomes = scorer.judge([review("good"), refused(), review("bad"), review("good")]);
+        let texts: Vec<_> = outcomes.iter().map(|it| it.as_ref().ok()?.review.as_deref()).collect();
+        assert_eq!(texts, [Some("good"), None, Some("bad"), Some("good")]);
+        assert!(scorer.judge([]).is_empty());
     }
 }

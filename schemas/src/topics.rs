@@ -9,5 +9,10 @@ pub const DEAD_LETTERS: &str = "reviews.v1.dlq";
 /// Labels that people or later events give to reviews. Key: the review's id.
 pub const FEEDBACK: &str = "feedback.v1";
 
+/// Verdicts of history that was scored again, unless the replay names another topic. Key: the review's id.
+pub const REPLAY_VERDICTS: &str = "replay-verdicts.v1";
+/// How far each replay has come; the last record of a key counts. Key: the replay's name.
+pub const REPLAYS: &str = "replays.v1";
+
 /// Every topic that the line needs before it can run.
 pub const ALL: [&str; 4] = [REVIEWS, VERDICTS, DEAD_LETTERS, FEEDBACK];

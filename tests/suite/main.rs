@@ -6,4 +6,5 @@ mod checking;
 mod command_line;
 mod exactly_once;
 mod line;
+mod replaying;
 mod seed;
