@@ -24,11 +24,12 @@ const SERVICES: [&str; 3] = ["ingest", "processor", "sink"];
 const FOUNDATIONS: [&str; 2] = ["chassis", "schemas"];
 
 /// Libraries by the beginning of their names, and the beginnings of the paths that may name them.
-const CONFINED: [(&str, &[&str]); 5] = [
+const CONFINED: [(&str, &[&str]); 6] = [
     ("rdkafka", &["crates/broker/"]),
     ("tract", &["processor/src/classifier"]),
     ("rusqlite", &["crates/store/"]),
     ("scylla", &["crates/store/"]),
+    ("openssl", &["crates/store/"]),
     ("opentelemetry", &["crates/chassis/"]),
 ];
 

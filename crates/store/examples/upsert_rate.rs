@@ -1,5 +1,5 @@
-//! How many rows a second a store in a file makes durable: `cargo run --release -p store --example upsert_rate -- [batches]
-//! [rows]`.
+//! How many rows a second a store makes durable: `cargo run --release -p store --example upsert_rate -- [batches] [rows] [URL]`.
+//! Without a URL it is a file in the working directory.
 
 use std::{
     collections::BTreeMap,
@@ -8,19 +8,24 @@ use std::{
 };
 
 use schemas::{ModelRef, ReviewId, Verdict};
-use store::{Row, SqliteSettings, SqliteStore, VerdictStore as _};
+use store::{Row, StoreSettings};
 
 const REVIEW: &str = "The room was clean and affordable, and the staff went out of their way to help us with our bags.";
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::disallowed_methods, reason = "it measures time")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u32>());
-    let batches = arguments.next().transpose()?.unwrap_or(200);
-    let rows_per_batch = arguments.next().transpose()?.unwrap_or(1_000);
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let number = |index: usize, default: u32| {
+        arguments.get(index).map_or(Ok(default), |argument| argument.parse::<u32>())
+    };
+    let (batches, rows_per_batch) = (number(0, 200)?, number(1, 1_000)?);
     // In the working directory: a temporary folder may be in memory, where a sync costs nothing.
     let folder = tempfile::tempdir_in(".")?;
-    let store = SqliteStore::open(&folder.path().join("verdicts.db"), &SqliteSettings::default())?;
+    let file = format!("sqlite:{}", folder.path().join("verdicts.db").display());
+    let settings = StoreSettings::at(arguments.get(2).unwrap_or(&file));
+    store::migrate(&settings, None, false).await?;
+    let store = store::connect(&settings).await?;
 
     let mut waits = Vec::new();
     let begun = Instant::now();

@@ -1,14 +1,19 @@
 //! From settings to a store.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
-    StoreSettings, VerdictStore,
+    StoreError, StoreSettings, VerdictStore,
+    cql::{
+        CqlStore,
+        address::Address,
+        migrate::{Migration, Replication},
+    },
     sqlite::{SqliteSettings, SqliteStore},
 };
 
 /// What a store's URL may look like, for messages.
-const KNOWN: &str = "sqlite:PATH";
+const KNOWN: &str = "sqlite:PATH and cql://HOST:PORT[,HOST:PORT...]/KEYSPACE";
 
 /// Why there is no store behind the settings, by what the caller does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,13 +34,46 @@ pub enum ConnectError {
     Unusable(String),
 }
 
+/// What a URL names.
+enum Place {
+    File(PathBuf),
+    Cluster(Address),
+}
+
 /// Opens the store that `settings` name.
 ///
 /// `sqlite:PATH` is a file, made where there is none, its tables upgraded; the path is relative to the working directory unless
-/// it starts with `/`.
+/// it starts with `/`. The tables on a CQL server have to be there: [`migrate`] makes them.
 pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn VerdictStore>, ConnectError> {
-    let url = settings.url();
-    let invalid = |reason| ConnectError::InvalidUrl { url: url.to_owned(), reason };
+    match place(settings.url())? {
+        Place::File(path) => Ok(Arc::new(open_file(path).await?)),
+        Place::Cluster(address) => Ok(Arc::new(CqlStore::connect(settings, &address).await?)),
+    }
+}
+
+/// Makes or upgrades the tables that `settings` name; with `dry_run` it only says what it would do. `replication` is for a
+/// keyspace that is not there yet: where it is `None`, three nodes keep each row, or all where there are fewer.
+///
+/// A file has its tables made when it is opened: `None`.
+pub async fn migrate(
+    settings: &StoreSettings,
+    replication: Option<&Replication>,
+    dry_run: bool,
+) -> Result<Option<Migration>, ConnectError> {
+    match place(settings.url())? {
+        Place::File(_) if dry_run => Ok(None),
+        Place::File(path) => {
+            open_file(path).await?;
+            Ok(None)
+        }
+        Place::Cluster(address) => {
+            crate::cql::migrate::migrate(settings, &address, replication, dry_run).await.map(Some)
+        }
+    }
+}
+
+fn place(url: &str) -> Result<Place, ConnectError> {
+    let invalid = |reason| ConnectError::InvalidUrl { url: shown(url), reason };
     let (scheme, rest) = url.split_once(':').ok_or_else(|| invalid("it has no scheme"))?;
     match scheme {
         "sqlite" => {
@@ -43,14 +81,35 @@ pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn VerdictStore>, 
             if path.is_empty() || path == ":memory:" {
                 return Err(invalid("a file is needed, so that verdicts outlive the process"));
             }
-            let path = Path::new(path).to_path_buf();
-            let opening = move || SqliteStore::open(&path, &SqliteSettings::default());
-            // Opening waits for locks and upgrades tables: too long for a thread that others share.
-            let store = tokio::task::spawn_blocking(opening)
-                .await
-                .map_err(|error| ConnectError::Unavailable(error.to_string()))??;
-            Ok(Arc::new(store))
+            Ok(Place::File(PathBuf::from(path)))
         }
+        "cql" => Address::parse(rest).map(Place::Cluster).map_err(invalid),
         _ => Err(invalid("its scheme is unknown")),
+    }
+}
+
+/// The URL without what stands before an `@`, which may be a password.
+fn shown(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((_secret, rest)) => format!("***@{rest}"),
+        None => url.to_owned(),
+    }
+}
+
+/// Opening waits for locks and upgrades tables: too long for a thread that others share.
+async fn open_file(path: PathBuf) -> Result<SqliteStore, ConnectError> {
+    let opening = move || SqliteStore::open(&path, &SqliteSettings::default());
+    tokio::task::spawn_blocking(opening)
+        .await
+        .map_err(|error| ConnectError::Unavailable(error.to_string()))?
+}
+
+impl From<StoreError> for ConnectError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(reason) => Self::Unavailable(reason),
+            // What is refused while connecting will not be taken later.
+            StoreError::Refused(reason) | StoreError::Unusable(reason) => Self::Unusable(reason),
+        }
     }
 }

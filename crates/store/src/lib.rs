@@ -5,9 +5,10 @@
 //! - [`row`]: a verdict to be written, and which of two wins; [`refused`]: a record that could not become a row
 //! - [`page`]: what is read a page at a time; [`digest`]: all rows in one number
 //! - [`settings`] and [`connect()`]: from settings to a store
-//! - [`sqlite`]: one file, for a laptop; [`memory`]: none, for tests
+//! - [`cql`]: a cluster; [`sqlite`]: one file, for a laptop; [`memory`]: none, for tests
 
 mod connect;
+pub mod cql;
 pub mod digest;
 mod feedback;
 mod headers;
@@ -24,7 +25,11 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use schemas::{Feedback, ReviewId, Verdict};
 
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, connect, migrate};
+pub use cql::{
+    CqlStore,
+    migrate::{Migration, Replication},
+};
 pub use digest::{Digest, digest};
 pub use memory::MemoryStore;
 pub use page::{Page, PageToken, SourceDay};

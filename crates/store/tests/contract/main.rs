@@ -1,15 +1,20 @@
-//! What every store promises, and what the one in a file promises beyond it.
+//! What every store promises, and what the one in a file and the one on a cluster promise beyond it.
 //!
 //! # Layout
 //! - `suite`: the contract, one test a promise, with `pages` and `opinions`; `verdicts`: what the tests write
+//! - `servers`: real CQL servers; `cluster`: tables, life, columns; `outage`: a server that goes and comes; `secure`: TLS
 //! - `file`: reopening, readers, foreign and damaged files; `kill`: SIGKILL in the midst of writing
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod cluster;
 mod file;
 mod kill;
 mod opinions;
+mod outage;
 mod pages;
+mod secure;
+mod servers;
 #[macro_use]
 mod suite;
 mod verdicts;
@@ -25,16 +30,17 @@ pub(crate) struct Fresh {
     _folder: Option<TempDir>,
 }
 
-fn memory() -> Fresh {
-    Fresh { store: Arc::new(MemoryStore::default()), _folder: None }
+async fn memory() -> Option<Fresh> {
+    Some(Fresh { store: Arc::new(MemoryStore::default()), _folder: None })
 }
 
-fn sqlite() -> Fresh {
+async fn sqlite() -> Option<Fresh> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("verdicts.db");
     let store = SqliteStore::open(&path, &SqliteSettings::default()).unwrap();
-    Fresh { store: Arc::new(store), _folder: Some(folder) }
+    Some(Fresh { store: Arc::new(store), _folder: Some(folder) })
 }
 
 contract!(memory_store, crate::memory);
 contract!(sqlite_store, crate::sqlite);
+contract!(cql_store, crate::servers::fresh);

@@ -48,7 +48,10 @@ macro_rules! contract {
             $(
                 #[tokio::test]
                 async fn $promise() {
-                    crate::suite::$promise($fresh()).await;
+                    // `None` where the store's server is not there.
+                    if let Some(fresh) = $fresh().await {
+                        crate::suite::$promise(fresh).await;
+                    }
                 }
             )+
         }
