@@ -6,7 +6,7 @@
 //! # Layout
 //! - [`serve()`]: until told to stop; [`router()`]: which path leads where; [`settings`]: all that can be told
 //! - `caller`: the outermost layer, which names, traces and measures each request
-//! - `analyze`, `batch`, `lookup`, `stream`, `page`: one route each
+//! - `analyze`, `batch`, `lookup`, `listing`, `stream`, `page`: one route each
 //! - `body`, `submission`: from bytes to a review, or to the reason why not; `preference`, `idempotency`: one header each
 //! - `submit`: the way of one review, named, looked up, published, waited for
 //! - `service`: what all routes share; `admission`: how much at once; `ledger`: what was seen lately; `waiting`: who waits
@@ -22,6 +22,7 @@ mod caller;
 mod idempotency;
 mod instruments;
 mod ledger;
+mod listing;
 mod lookup;
 mod open_later;
 mod openapi;

@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 
 use crate::{
-    analyze, batch, lookup,
+    analyze, batch, listing, lookup,
     problem::{FieldError, ProblemDetails},
     stream,
 };
@@ -18,7 +18,7 @@ use crate::{
         (name = "reviews", description = "Reviews in"),
         (name = "verdicts", description = "Verdicts out"),
     ),
-    paths(analyze::analyze, batch::batch, lookup::lookup, stream::stream),
+    paths(analyze::analyze, batch::batch, listing::list, lookup::lookup, stream::stream),
     components(schemas(ProblemDetails<'static>, FieldError)),
 )]
 struct Description;

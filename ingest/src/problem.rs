@@ -100,6 +100,7 @@ kinds! {
     BodyBroken => ("body_broken", BAD_REQUEST, "The body did not arrive"),
     KeyInvalid => ("idempotency_key_invalid", BAD_REQUEST, "The Idempotency-Key is not valid"),
     PathInvalid => ("path_invalid", BAD_REQUEST, "The path is not valid"),
+    QueryInvalid => ("query_invalid", BAD_REQUEST, "The query is not valid"),
     NotFound => ("not_found", NOT_FOUND, "There is nothing here"),
     VerdictUnknown => ("verdict_unknown", NOT_FOUND, "No such verdict"),
     MethodNotAllowed => ("method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here"),

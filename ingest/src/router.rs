@@ -15,6 +15,7 @@ use crate::{
     analyze::analyze,
     batch::batch,
     caller::accompany,
+    listing::list,
     lookup::lookup,
     openapi::openapi,
     page,
@@ -30,6 +31,7 @@ pub fn router(service: &Arc<Service>) -> Router {
         .route("/page/{file}", get(page::asset))
         .route("/analyze", post(analyze))
         .route("/analyze/batch", post(batch))
+        .route("/verdicts", get(list))
         .route("/verdicts/stream", get(stream))
         .route("/verdicts/{id}", get(lookup))
         .with_state(Arc::clone(service))

@@ -6,6 +6,7 @@ mod ask;
 mod bad_input;
 mod batch;
 mod line;
+mod listing;
 mod operations;
 mod page;
 mod reading;

@@ -136,8 +136,9 @@ async fn a_store_that_is_away_is_told_where_nothing_else_is_known() {
     stop.cancel();
 }
 
+/// A store that is away.
 #[derive(Debug)]
-struct Away;
+pub(crate) struct Away;
 
 fn away<T>() -> Result<T, StoreError> {
     Err(StoreError::Unavailable("away".to_owned()))
