@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use chassis::settings::assignment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{check::CheckArgs, replay::ReplayArgs};
+use crate::{check::CheckArgs, replay::ReplayArgs, store::StoreArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Score history again, into a topic of its own or into the store
     Replay(ReplayArgs),
+    /// Make the tables of the store, count its rows
+    Store(StoreArgs),
     /// Show or check the settings
     Config(ConfigArgs),
     /// Print a completion script for a shell: source <(verdict completions bash)

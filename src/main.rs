@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`cli`]: flags and their help; [`settings`]: file, environment and flags made one
 //! - [`up`]: the whole line in one process
-//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`config`]: one file or folder a subcommand
+//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`store`], [`config`]: one file or folder a subcommand
 
 mod check;
 mod cli;
@@ -12,6 +12,7 @@ mod load;
 mod replay;
 mod score;
 mod settings;
+mod store;
 mod tap;
 mod up;
 
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tap(args) => tap::run(&args)?,
         Command::Check(args) => return check::run(args, &runtime()?),
         Command::Replay(args) => return replay::run(&args, &runtime()?),
+        Command::Store(args) => runtime()?.block_on(store::run(args))?,
         Command::Config(args) => config::run(args)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "verdict", &mut io::stdout());
