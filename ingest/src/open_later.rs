@@ -45,6 +45,13 @@ where
         polled
     }
 
+    fn keep_alive(&mut self) -> Result<(), SubscribeError> {
+        match &mut self.opened {
+            Some(subscription) => subscription.keep_alive(),
+            None => Ok(()),
+        }
+    }
+
     fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError> {
         self.opened.as_mut().map_or(Ok(()), |subscription| subscription.commit(progress))
     }
@@ -71,6 +78,10 @@ mod tests {
     struct Once(bool);
 
     impl Subscribe for Once {
+        fn keep_alive(&mut self) -> Result<(), SubscribeError> {
+            Ok(())
+        }
+
         fn poll(&mut self, _: usize, _: Duration) -> Result<Vec<Delivery>, SubscribeError> {
             if std::mem::replace(&mut self.0, true) {
                 return Err(SubscribeError::Fatal("gone".to_owned()));

@@ -8,7 +8,7 @@
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use broker::{Progress, Subscribe, SubscribeError};
-use chassis::{Backoff, clock, health::Check};
+use chassis::{Backoff, clock, fault, health::Check};
 use store::{RefusedRecord, Row, StoreError, VerdictStore};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -102,12 +102,15 @@ impl Writer {
 
     /// Makes `round` durable, then remembers it. When asked to stop while the store is away, as far as it came.
     fn write(&mut self, mut round: Round) -> Result<(), WriterError> {
-        self.desk.make_durable(&mut round)?;
+        self.desk.make_durable(&mut round, &mut *self.subscription)?;
         let progress = round.progress();
         if progress.0.is_empty() {
             return Ok(());
         }
-        self.remember(&progress)
+        fault::point("sink_after_upsert");
+        self.remember(&progress)?;
+        fault::point("sink_after_commit");
+        Ok(())
     }
 
     /// Commits `progress`, again and again while the broker is away. Not committing is harmless.
@@ -137,8 +140,12 @@ impl Writer {
 impl Desk {
     /// Turns every record of `round` into a row or a refused record. Returns early only when asked to stop while the store is
     /// away.
-    fn make_durable(&self, round: &mut Round) -> Result<(), WriterError> {
-        if !self.keep(&round.invalid())? {
+    fn make_durable(
+        &self,
+        round: &mut Round,
+        subscription: &mut dyn Subscribe,
+    ) -> Result<(), WriterError> {
+        if !self.keep(&round.invalid(), subscription)? {
             return Ok(());
         }
         round.invalid_are_durable();
@@ -151,11 +158,11 @@ impl Desk {
             if rows.is_empty() {
                 continue;
             }
-            match self.upsert(rows)? {
+            match self.upsert(rows, subscription)? {
                 Ending::Durable => self.instruments.wrote(rows, clock::now()),
                 Ending::Refused(reason) if rows.len() == 1 => {
                     let refused = round.refused_row(range.start, reason, clock::now());
-                    if !self.keep(refused.as_slice())? {
+                    if !self.keep(refused.as_slice(), subscription)? {
                         return Ok(());
                     }
                 }
@@ -173,20 +180,30 @@ impl Desk {
         Ok(())
     }
 
-    fn upsert(&self, rows: &[Row]) -> Result<Ending, WriterError> {
-        self.insist(|| {
+    fn upsert(
+        &self,
+        rows: &[Row],
+        subscription: &mut dyn Subscribe,
+    ) -> Result<Ending, WriterError> {
+        let call = || {
             let begun = clock::monotonic();
             let result = self.runtime.block_on(self.store.upsert(rows));
             self.instruments.upserted(clock::monotonic().duration_since(begun));
             result
-        })
+        };
+        self.insist(call, subscription)
     }
 
     /// Keeps `records` as refused; `false` when asked to stop while the store is away. A store that does not even take those is
     /// beyond what can be done here: to go on would lose them.
-    fn keep(&self, records: &[RefusedRecord]) -> Result<bool, WriterError> {
+    fn keep(
+        &self,
+        records: &[RefusedRecord],
+        subscription: &mut dyn Subscribe,
+    ) -> Result<bool, WriterError> {
         let Some(first) = records.first() else { return Ok(true) };
-        match self.insist(|| self.runtime.block_on(self.store.keep_refused(records)))? {
+        let call = || self.runtime.block_on(self.store.keep_refused(records));
+        match self.insist(call, subscription)? {
             Ending::Durable => {}
             Ending::Refused(reason) => return Err(WriterError::Store(StoreError::Refused(reason))),
             Ending::Stopped => return Ok(false),
@@ -205,8 +222,13 @@ impl Desk {
         Ok(true)
     }
 
-    /// Calls the store until it has done it or never will, or until it is away and the sink is asked to stop.
-    fn insist(&self, call: impl Fn() -> Result<(), StoreError>) -> Result<Ending, WriterError> {
+    /// Calls the store until it has done it or never will, or until it is away and the sink is asked to stop. The group hears
+    /// meanwhile that this replica lives, however long the store is away.
+    fn insist(
+        &self,
+        call: impl Fn() -> Result<(), StoreError>,
+        subscription: &mut dyn Subscribe,
+    ) -> Result<Ending, WriterError> {
         let mut waits = self.backoff.attempts();
         loop {
             let ending = match call() {
@@ -218,6 +240,7 @@ impl Desk {
                 Err(StoreError::Unavailable(_)) if self.stop.is_cancelled() => Ending::Stopped,
                 Err(StoreError::Unavailable(reason)) => {
                     self.pause("store", &reason, waits.next());
+                    subscription.keep_alive().map_err(WriterError::Subscription)?;
                     continue;
                 }
             };

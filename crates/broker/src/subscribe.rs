@@ -11,6 +11,11 @@ pub trait Subscribe: Send {
     /// No record is no error: an empty answer says that nothing came, or that the broker is away and will be tried again.
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, SubscribeError>;
 
+    /// Shows the group that this replica lives, while what it has read is still in hand and it does not poll: without it a group
+    /// takes a replica for dead that has not polled for some minutes. A rebalance is let in. Nothing is delivered and nothing is
+    /// skipped: the next [`poll`](Self::poll) goes on where the last one ended. Only ever fails for good.
+    fn keep_alive(&mut self) -> Result<(), SubscribeError>;
+
     /// Remembers `progress`, so that a restart reads on from there. A tail, which has no group, remembers nothing.
     fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError>;
 

@@ -159,6 +159,10 @@ async fn until_answers_can_be_heard_nothing_is_taken() {
 struct Deaf;
 
 impl broker::Subscribe for Deaf {
+    fn keep_alive(&mut self) -> Result<(), broker::SubscribeError> {
+        Ok(())
+    }
+
     fn poll(
         &mut self,
         _: usize,

@@ -93,6 +93,15 @@ impl Subscribe for FaultySubscription {
         }
     }
 
+    fn keep_alive(&mut self) -> Result<(), SubscribeError> {
+        self.world.grow();
+        self.come_and_go();
+        match Fault::draw(&self.world.chance, self.world.fault_rate / 10.0) {
+            Fault::Crash | Fault::CrashAfter => Err(SubscribeError::Fatal("crash".to_owned())),
+            Fault::None | Fault::Away | Fault::AwayAfter => self.inner.keep_alive(),
+        }
+    }
+
     fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError> {
         self.come_and_go();
         let fault = Fault::draw(&self.world.chance, self.world.fault_rate);

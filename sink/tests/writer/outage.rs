@@ -9,7 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use broker::{Outgoing, Publish as _, memory::MemoryBroker};
+use broker::{
+    Delivery, Outgoing, Progress, Publish as _, Subscribe, SubscribeError,
+    memory::{MemoryBroker, MemorySubscribe},
+};
 use chassis::{Backoff, Health, clock};
 use jiff::Timestamp;
 use schemas::{Feedback, ReviewId, Verdict, topics::VERDICTS};
@@ -129,10 +132,43 @@ async fn topic(count: usize, poison: Option<usize>) -> MemoryBroker {
     broker
 }
 
+/// Counts how often its group hears of it beside its polls.
+struct Heard {
+    inner: MemorySubscribe,
+    count: Arc<AtomicUsize>,
+}
+
+impl Subscribe for Heard {
+    fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, SubscribeError> {
+        self.inner.poll(max, wait)
+    }
+
+    fn keep_alive(&mut self) -> Result<(), SubscribeError> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.inner.keep_alive()
+    }
+
+    fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError> {
+        self.inner.commit(progress)
+    }
+
+    fn is_assigned(&self) -> bool {
+        self.inner.is_assigned()
+    }
+}
+
 /// Runs the sink as a service does, until `store` asks it to stop.
 async fn run(broker: &MemoryBroker, store: &Arc<Scripted>, wait: Duration) -> anyhow::Result<()> {
+    run_on(Box::new(broker.subscribe(GROUP, &[VERDICTS])), store, wait).await
+}
+
+async fn run_on(
+    subscription: Box<dyn Subscribe>,
+    store: &Arc<Scripted>,
+    wait: Duration,
+) -> anyhow::Result<()> {
     let parts = Parts {
-        subscription: Box::new(broker.subscribe(GROUP, &[VERDICTS])),
+        subscription,
         store: Arc::clone(store) as Arc<dyn VerdictStore>,
         check: store.health.register("sink"),
         stop: store.stop.clone(),
@@ -159,6 +195,18 @@ async fn a_store_that_is_away_makes_the_sink_wait_not_drop_and_not_die() {
         "ready and alive"
     );
     assert!(store.health.readiness().ok, "ready again");
+}
+
+#[tokio::test]
+async fn the_group_hears_of_the_sink_as_long_as_the_store_is_away() {
+    let broker = topic(10, None).await;
+    let store = Scripted::new(vec![away(); 7], 10);
+    let count = Arc::new(AtomicUsize::new(0));
+    let inner = broker.subscribe(GROUP, &[VERDICTS]);
+    let subscription = Box::new(Heard { inner, count: Arc::clone(&count) });
+    run_on(subscription, &store, Duration::from_millis(1)).await.unwrap();
+    assert_eq!(count.load(Ordering::Relaxed), 7, "at each pause");
+    assert_eq!(broker.committed(GROUP, VERDICTS, 0), Some(10), "and nothing is read past");
 }
 
 #[tokio::test]

@@ -28,6 +28,10 @@ pub struct KafkaSubscribe {
     consumer: BaseConsumer<Membership>,
     topics: Vec<Arc<str>>,
     is_tail: bool,
+    /// Whether partitions are paused, since the last call was [`Subscribe::keep_alive`].
+    is_paused: bool,
+    /// What came although its partition was to be paused: one that has just been assigned, for instance.
+    early: Vec<Delivery>,
 }
 
 impl KafkaSubscribe {
@@ -46,7 +50,13 @@ impl KafkaSubscribe {
         consumer
             .subscribe(topics)
             .map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
-        Ok(Self { consumer, topics: shared(topics), is_tail: false })
+        Ok(Self {
+            consumer,
+            topics: shared(topics),
+            is_tail: false,
+            is_paused: false,
+            early: Vec::new(),
+        })
     }
 
     /// Reads all partitions of `topics` without a group. Blocks until it knows where `from` is, so that what is published
@@ -63,7 +73,13 @@ impl KafkaSubscribe {
         let start = start(&consumer, topics, from)
             .map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
         consumer.assign(&start).map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
-        Ok(Self { consumer, topics: shared(topics), is_tail: true })
+        Ok(Self {
+            consumer,
+            topics: shared(topics),
+            is_tail: true,
+            is_paused: false,
+            early: Vec::new(),
+        })
     }
 }
 
@@ -113,12 +129,29 @@ fn since<C: ConsumerContext>(
 
 impl Subscribe for KafkaSubscribe {
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, SubscribeError> {
-        let mut records = Vec::new();
-        let drained = drain(&self.consumer, max, wait, |message| {
+        if self.is_paused {
+            let assigned = self.consumer.assignment().map_err(|error| fatal(&error))?;
+            self.consumer.resume(&assigned).map_err(|error| fatal(&error))?;
+            self.is_paused = false;
+        }
+        let early = self.early.len().min(max);
+        let mut records: Vec<_> = self.early.drain(..early).collect();
+        let wait = if records.is_empty() { wait } else { Duration::ZERO };
+        let drained = drain(&self.consumer, max - early, wait, |message| {
             records.push(delivery(message, &self.topics));
         });
         drained.map_err(|code| SubscribeError::Fatal(code.to_string()))?;
         Ok(records)
+    }
+
+    /// librdkafka counts a poll whether or not it gives anything, and takes nothing out of partitions that are paused.
+    fn keep_alive(&mut self) -> Result<(), SubscribeError> {
+        let assigned = self.consumer.assignment().map_err(|error| fatal(&error))?;
+        self.consumer.pause(&assigned).map_err(|error| fatal(&error))?;
+        self.is_paused = true;
+        let (topics, early) = (&self.topics, &mut self.early);
+        drain(&self.consumer, 1, Duration::ZERO, |message| early.push(delivery(message, topics)))
+            .map_err(|code| SubscribeError::Fatal(code.to_string()))
     }
 
     fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError> {
@@ -140,6 +173,10 @@ impl Subscribe for KafkaSubscribe {
     fn is_assigned(&self) -> bool {
         self.is_tail || self.consumer.context().state().is_assigned
     }
+}
+
+fn fatal(error: &KafkaError) -> SubscribeError {
+    SubscribeError::Fatal(error.to_string())
 }
 
 fn commit_error(error: &KafkaError) -> SubscribeError {

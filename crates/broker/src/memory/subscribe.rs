@@ -54,6 +54,13 @@ impl Subscribe for MemorySubscribe {
         Ok(records)
     }
 
+    fn keep_alive(&mut self) -> Result<(), SubscribeError> {
+        // Members here never die of silence; a rebalance is settled by taking, also by taking nothing.
+        self.member.take(0, Duration::ZERO);
+        self.member.ledger.clear();
+        Ok(())
+    }
+
     fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError> {
         let Some(Seat { group, .. }) = &self.member.seat else { return Ok(()) };
         let mut state = self.member.broker.state();

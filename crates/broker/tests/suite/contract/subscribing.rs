@@ -77,6 +77,49 @@ pub(super) fn a_partition_taken_away_is_lost(cluster: &Cluster) {
     panic!("the second member got nothing");
 }
 
+/// Long enough for what lies ready in a client to be tempting.
+const ALIVE: usize = 20;
+
+pub(super) fn staying_alive_neither_delivers_nor_skips(cluster: &Cluster) {
+    let (topic, group) = (cluster.topic("in", 2), unused("group"));
+    cluster.fill(&topic, 0..30);
+    let mut member = cluster.subscribe(&group, &topic);
+    // Before it has any partition, too.
+    assert_eq!(member.keep_alive(), Ok(()));
+    let mut seen = numbers(&read(member.as_mut(), 10));
+    for _ in 0..ALIVE {
+        assert_eq!(member.keep_alive(), Ok(()));
+    }
+    cluster.fill(&topic, 30..60);
+    for _ in 0..ALIVE {
+        assert_eq!(member.keep_alive(), Ok(()));
+    }
+    let rest = read(member.as_mut(), 50);
+    member.commit(&Progress::of(&rest)).unwrap();
+    seen.extend(numbers(&rest));
+    seen.sort_unstable();
+    assert_eq!(seen, (0..60).collect::<Vec<_>>());
+    assert_eq!(member.poll(10, Duration::from_millis(100)), Ok(Vec::new()));
+}
+
+pub(super) fn a_rebalance_is_let_in_while_staying_alive(cluster: &Cluster) {
+    let (topic, group) = (cluster.topic("in", 2), unused("group"));
+    cluster.fill(&topic, 0..40);
+    let mut first = cluster.subscribe(&group, &topic);
+    let records = read(first.as_mut(), 40);
+    let mut second = cluster.subscribe(&group, &topic);
+    for _ in 0..400 {
+        let taken = second.poll(40, Duration::from_millis(50)).unwrap();
+        first.keep_alive().unwrap();
+        if !taken.is_empty() {
+            let lost = first.commit(&Progress::of(&records)).unwrap_err();
+            assert!(matches!(lost, SubscribeError::Lost(_)), "{lost}");
+            return;
+        }
+    }
+    panic!("the second member got nothing");
+}
+
 pub(super) fn lag_is_what_waits(cluster: &Cluster) {
     let (topic, group) = (cluster.topic("in", 3), unused("group"));
     assert_eq!(cluster.lag(&group, &topic), 0);
