@@ -12,8 +12,7 @@ pub(crate) fn run(args: ConfigArgs) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.command {
         ConfigCommand::Print(args) => {
-            let mut settings = Settings::load(&args, Vec::new())?;
-            settings.kafka = settings.kafka.masked();
+            let settings = Settings::load(&args, Vec::new())?;
             write!(out, "{}", chassis::settings::render(&settings)?)?;
         }
         ConfigCommand::Check(args) => {

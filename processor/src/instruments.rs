@@ -1,11 +1,12 @@
 //! What the line measures, and the only place that names OpenTelemetry. One call a batch or a round.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
+use broker::{ExchangeError, PartitionStanding, Standing};
 use jiff::Timestamp;
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram},
+    metrics::{Counter, Gauge, Histogram},
 };
 use schemas::{ModelRef, Refusal, Verdict};
 
@@ -29,13 +30,19 @@ pub struct Instruments {
     dead_letters: Counter<u64>,
     latency: Histogram<f64>,
     rounds: Counter<u64>,
+    commit_duration: Histogram<f64>,
+    breaker_open: Gauge<u64>,
+    lag: Gauge<u64>,
+    stalled: Gauge<f64>,
+    /// What was told last.
+    standing: Standing,
 }
 
 impl Instruments {
     /// Made from the global meter provider; without one they cost next to nothing and tell nobody.
     pub fn new() -> Self {
         let meter = global::meter(METER);
-        Self {
+        let instruments = Self {
             inference_duration: meter
                 .f64_histogram("inference.duration")
                 .with_unit("s")
@@ -77,9 +84,31 @@ impl Instruments {
             rounds: meter
                 .u64_counter("processor.rounds")
                 .with_unit("{round}")
-                .with_description("Rounds by outcome: committed, or aborted and read again.")
+                .with_description("Rounds by outcome: committed, or aborted and read again; the aborted ones by reason.")
                 .build(),
-        }
+            commit_duration: meter
+                .f64_histogram("processor.commit.duration")
+                .with_unit("s")
+                .with_description("One transaction, from its first record to its end, whatever its end.")
+                .build(),
+            breaker_open: meter
+                .u64_gauge("processor.breaker.open")
+                .with_description("1 while the line stands still for too many dead letters.")
+                .build(),
+            lag: meter
+                .u64_gauge("messaging.kafka.consumer.lag")
+                .with_unit("{record}")
+                .with_description("Offsets that may be read and were not, by partition.")
+                .build(),
+            stalled: meter
+                .f64_gauge("messaging.kafka.transaction.stalled.duration")
+                .with_unit("s")
+                .with_description("How long one open transaction has held up the readers of a partition.")
+                .build(),
+            standing: Standing::default(),
+        };
+        instruments.breaker_open.record(0, &[]);
+        instruments
     }
 
     /// A batch was inferred, whatever becomes of its round.
@@ -126,8 +155,42 @@ impl Instruments {
     }
 
     /// Rounds in hand were dropped.
-    pub fn aborted(&self) {
-        self.rounds.add(1, &[KeyValue::new("outcome", "aborted")]);
+    pub fn aborted(&self, error: &ExchangeError) {
+        let reason = match error {
+            ExchangeError::Aborted(_) => "aborted",
+            ExchangeError::Unavailable(_) => "unavailable",
+            ExchangeError::Refused(_) => "refused",
+            ExchangeError::Fatal(_) => "fenced",
+        };
+        let outcome = KeyValue::new("outcome", "aborted");
+        self.rounds.add(1, &[outcome, KeyValue::new("reason", reason)]);
+    }
+
+    /// A transaction ended, one way or the other.
+    pub fn commit_took(&self, took: Duration) {
+        self.commit_duration.record(took.as_secs_f64(), &[]);
+    }
+
+    /// The line stands still.
+    pub fn breaker_opened(&self) {
+        self.breaker_open.record(1, &[]);
+    }
+
+    /// How far the line is behind. Partitions that another replica has now are told to be level: what is not said of them any more
+    /// would stand as it was for ever.
+    pub fn standing(&mut self, standing: Standing) {
+        let before = std::mem::replace(&mut self.standing, standing);
+        let gone = before.0.into_keys().filter(|it| !self.standing.0.contains_key(it));
+        let gone = gone.map(|partition| (partition, PartitionStanding::default()));
+        let here = self.standing.0.iter().map(|(partition, it)| (partition.clone(), *it));
+        for ((topic, number), PartitionStanding { lag, stalled }) in here.chain(gone) {
+            let attributes = [
+                KeyValue::new("messaging.destination.name", topic.to_string()),
+                KeyValue::new("messaging.destination.partition.id", number.to_string()),
+            ];
+            self.lag.record(lag, &attributes);
+            self.stalled.record(stalled.as_secs_f64(), &attributes);
+        }
     }
 }
 

@@ -16,7 +16,7 @@
 //! - [`lanes`]: inference threads
 //! - [`load`](mod@load): from a bundle to a pipeline; [`selfcheck`]: golden cases before ready
 //! - [`scorer`]: the line without a broker
-//! - [`breaker`]: stops the line when the model is at fault
+//! - [`breaker`]: stops the line before everything is a dead letter
 //! - [`instruments`]: what is measured
 //! - [`settings`]: what can be told
 

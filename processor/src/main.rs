@@ -87,6 +87,8 @@ fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {
     };
     let settings: ProcessSettings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
+    // A replica without a name is refused before it loads a model.
+    settings.replica.transactional_id(chassis::hostname)?;
     Ok(settings)
 }
 
@@ -100,12 +102,16 @@ fn line(
         Repository::directory(&settings.model.repository).open(&settings.model.name.parse()?)?;
     let pipeline = processor::load(&bundle, &settings.processor)?;
     drop(bundle);
-    let ReplicaSettings { group, transactional_id, session_timeout, .. } = &settings.replica;
+    let ReplicaSettings { group, session_timeout, .. } = &settings.replica;
+    let transactional_id = settings.replica.transactional_id(chassis::hostname)?;
+    info!(group, transactional_id, "joining");
+    // Brokers log and limit by it: as long as nobody says otherwise, it is the replica's name.
+    let kafka = settings.kafka.named(&transactional_id);
     let options = ExchangeOptions {
         session_timeout: *session_timeout,
-        ..ExchangeOptions::new(group, [topics::REVIEWS], transactional_id)
+        ..ExchangeOptions::new(group, [topics::REVIEWS], &transactional_id)
     };
-    let exchange = KafkaExchange::connect(&settings.kafka, options)?;
+    let exchange = KafkaExchange::connect(&kafka, options)?;
     processor::run(Box::new(exchange), Arc::clone(&pipeline), &settings.processor, health, stop)?;
     Ok(())
 }

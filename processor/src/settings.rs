@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use broker::kafka::KafkaSettings;
-use chassis::telemetry::TelemetrySettings;
+use chassis::{hostname::Nameless, telemetry::TelemetrySettings};
 use serde::{Deserialize, Serialize};
 
 use crate::batcher::BatchLimits;
@@ -37,6 +37,11 @@ pub struct Settings {
     pub pin_threads: bool,
     /// Whether verdicts carry the text. Its hash is always there.
     pub store_text: bool,
+    /// Records that are looked at together to tell whether the line would only write dead letters.
+    pub breaker_window: NonZeroUsize,
+    /// Largest share of them that may be dead letters. Beyond it the line stands still until it is started anew; 1.0 lets all
+    /// through.
+    pub breaker_share_max: f64,
     /// Longest that a stop waits for rounds in hand. What is not committed by then is judged by whoever comes next.
     #[serde(with = "chassis::settings::duration")]
     pub drain_wait_max: Duration,
@@ -76,8 +81,8 @@ pub struct ModelSettings {
 pub struct ReplicaSettings {
     /// Consumer group: replicas of one group share the partitions.
     pub group: String,
-    /// Names this replica to the transaction coordinator. Must differ between live replicas, and be the same after a restart;
-    /// in Kubernetes, the pod's name.
+    /// Names this replica to the transaction coordinator. Must differ between live replicas, and be the same after a restart.
+    /// Empty: `<group>-<host name>`; in Kubernetes the host name is the pod's, and a `StatefulSet` keeps it over restarts.
     pub transactional_id: String,
     /// How long after its last sign of life a replica is given up, and its partitions go to others: 6 seconds at least. Four
     /// fifths of it is how long a transaction may take.
@@ -103,6 +108,8 @@ impl Default for Settings {
             inference_threads: 0,
             pin_threads: true,
             store_text: true,
+            breaker_window: const { NonZeroUsize::new(1_000).unwrap() },
+            breaker_share_max: 0.5,
             drain_wait_max: Duration::from_secs(10),
             backoff: chassis::Backoff {
                 min: Duration::from_millis(50),
@@ -123,13 +130,33 @@ impl Default for ReplicaSettings {
     fn default() -> Self {
         Self {
             group: "processor".to_owned(),
-            transactional_id: "processor-0".to_owned(),
+            transactional_id: String::new(),
             session_timeout: Duration::from_secs(15),
             listen: std::net::SocketAddr::from(([0, 0, 0, 0], 9_100)),
             grace: Duration::from_secs(25),
         }
     }
 }
+
+impl ReplicaSettings {
+    /// The transactional id, as set or made of the group and the name of the host.
+    pub fn transactional_id(
+        &self,
+        hostname: impl FnOnce() -> Result<String, Nameless>,
+    ) -> Result<String, Unnamed> {
+        if !self.transactional_id.trim().is_empty() {
+            return Ok(self.transactional_id.clone());
+        }
+        Ok(format!("{}-{}", self.group, hostname()?))
+    }
+}
+
+/// A replica without a name that it would have again after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0}: set replica.transactional_id, different for each live replica and the same after a restart"
+)]
+pub struct Unnamed(#[from] Nameless);
 
 impl Settings {
     /// What bounds one batch.
@@ -162,6 +189,20 @@ mod tests {
             serde_json::from_str::<ProcessSettings>(&written).unwrap(),
             ProcessSettings::default()
         );
+    }
+
+    #[test]
+    fn a_replica_is_named_as_set_or_after_its_host() {
+        let check = |set: &str, hostname: Result<&str, Nameless>, expected: Option<&str>| {
+            let settings =
+                ReplicaSettings { transactional_id: set.to_owned(), ..ReplicaSettings::default() };
+            let id = settings.transactional_id(|| hostname.map(str::to_owned));
+            assert_eq!(id.ok().as_deref(), expected);
+        };
+        check("mine", Err(Nameless), Some("mine"));
+        check("", Ok("pod-1"), Some("processor-pod-1"));
+        check("  ", Ok("pod-1"), Some("processor-pod-1"));
+        check("", Err(Nameless), None);
     }
 
     #[test]

@@ -11,13 +11,18 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, sync::Arc, thread, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use broker::{Delivery, Exchange, ExchangeError, Progress};
 use chassis::{Health, clock, fault, health::Check, retry::Attempts};
 use schemas::Record;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     breaker::{Breaker, Tripped},
@@ -39,6 +44,8 @@ const IDLE_WAIT: Duration = Duration::from_millis(100);
 const BUSY_WAIT: Duration = Duration::from_millis(1);
 /// Name of the loop in health reports.
 pub const HEALTH_NAME: &str = "processor";
+/// Between two looks at how far the line is behind.
+const STANDING_EVERY: Duration = Duration::from_secs(1);
 /// Longest silence of the loop: a commit may wait for its broker for as long as a transaction may take (60 s).
 const BEAT_WAIT_MAX: Duration = Duration::from_mins(2);
 
@@ -48,9 +55,6 @@ pub enum LineError {
     /// This replica may not write any more.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
-    /// The model refuses nearly everything.
-    #[error(transparent)]
-    Tripped(#[from] Tripped),
     /// The engine has no plan for a shape that it offers.
     #[error("preparing the model: {0}")]
     Model(#[from] ClassifyError),
@@ -89,7 +93,7 @@ pub fn run(
             }
         }
         match worker.turn(!stopping) {
-            Ok(()) => worker.report_readiness(&check),
+            Ok(()) => worker.report(&check, now),
             Err(LineError::Exchange(error)) => {
                 if let Some(wait) = worker.recover(error, &check)? {
                     pause(wait, &check, stop);
@@ -128,8 +132,11 @@ struct Worker {
     idle_wait: Duration,
     alone: Alone,
     breaker: Breaker,
+    /// Why the line stands still, if it does: until the process is started anew.
+    tripped: Option<Tripped>,
     instruments: Instruments,
     attempts: Attempts,
+    standing_next: Instant,
     /// Whether the last turn that touched the broker failed.
     broker_away: bool,
 }
@@ -155,14 +162,16 @@ impl Worker {
             pipeline,
             inference,
             attempts: settings.backoff.attempts(),
+            breaker: Breaker::new(settings.breaker_window, settings.breaker_share_max),
+            tripped: None,
             settings,
             topics: Topics::default(),
             rounds: VecDeque::new(),
             round_next: 0,
             idle_wait: IDLE_WAIT,
             alone: Alone::default(),
-            breaker: Breaker::default(),
             instruments: Instruments::new(),
+            standing_next: clock::monotonic(),
             broker_away: false,
         }
     }
@@ -174,6 +183,11 @@ impl Worker {
     /// One turn: take answers, commit what is complete, read on if `may_read` and there is room; wait where there is nothing
     /// else to do.
     fn turn(&mut self, may_read: bool) -> Result<(), LineError> {
+        if self.tripped.is_some() {
+            // Nothing is polled, so that after `max.poll.interval.ms` the group takes the partitions. Who gets them trips as well.
+            thread::sleep(self.idle_wait);
+            return Ok(());
+        }
         self.accept_answers(Duration::ZERO);
         self.commit_complete()?;
         let has_room = may_read && self.rounds.len() < self.settings.rounds_in_hand_max.get();
@@ -256,7 +270,6 @@ impl Worker {
             let Some(in_hand) = self.rounds.pop_front() else { break };
             fault::point("after_infer");
             let mut outcomes = in_hand.pipeline.conclude(in_hand.round);
-            self.breaker.note(&outcomes)?;
             let progress = Progress::of(&in_hand.deliveries);
             let mut deliveries = in_hand.deliveries;
             if let ([delivery], [outcome]) = (deliveries.as_mut_slice(), outcomes.as_mut_slice())
@@ -267,19 +280,35 @@ impl Worker {
                 delivery.record = Record { timestamp_ms, ..Record::default() };
                 *outcome = Err(refusal);
             }
+            if let Err(tripped) = self.breaker.allows(&outcomes) {
+                self.stand_still(tripped);
+                return Ok(());
+            }
             let outbox = records::write(deliveries, &mut outcomes, &self.topics, clock::now());
-            self.exchange.commit(outbox, &progress).inspect_err(|error| {
+            let began = clock::monotonic();
+            let committed = self.exchange.commit(outbox, &progress);
+            self.instruments.commit_took(clock::monotonic().duration_since(began));
+            committed.inspect_err(|error| {
                 if let ExchangeError::Refused(reason) = error {
                     self.alone.note_refused(outcomes.len(), &progress, reason);
                 }
             })?;
             fault::point("after_commit");
             self.alone.note_committed(outcomes.len(), &progress);
+            self.breaker.count(&outcomes);
             self.attempts.reset();
             self.instruments.committed(&outcomes, &in_hand.pipeline.model, clock::now());
             debug!(round = in_hand.number, records = outcomes.len(), "round committed");
         }
         Ok(())
+    }
+
+    /// Writes nothing more. A process that ended instead would be started again at once, and trip again with every start.
+    fn stand_still(&mut self, tripped: Tripped) {
+        error!(reason = %tripped, "breaker open");
+        self.instruments.breaker_opened();
+        self.drop_rounds();
+        self.tripped = Some(tripped);
     }
 
     /// What follows from an error of the exchange: drop what is in hand, and say how long to wait. A fatal one is returned.
@@ -288,6 +317,7 @@ impl Worker {
         error: ExchangeError,
         check: &Check,
     ) -> Result<Option<Duration>, ExchangeError> {
+        self.instruments.aborted(&error);
         let (reason, wait) = match error {
             ExchangeError::Aborted(reason) | ExchangeError::Refused(reason) => (reason, None),
             ExchangeError::Unavailable(reason) => {
@@ -304,7 +334,6 @@ impl Worker {
             "rounds in hand dropped, reading them again"
         );
         self.drop_rounds();
-        self.instruments.aborted();
         Ok(wait)
     }
 
@@ -314,8 +343,14 @@ impl Worker {
         self.inference.forget_before(self.round_next);
     }
 
-    fn report_readiness(&mut self, check: &Check) {
-        if self.exchange.is_assigned() {
+    fn report(&mut self, check: &Check, now: Instant) {
+        if self.standing_next <= now {
+            self.standing_next = now + STANDING_EVERY;
+            self.instruments.standing(self.exchange.standing());
+        }
+        if let Some(tripped) = &self.tripped {
+            check.not_ready(tripped.to_string());
+        } else if self.exchange.is_assigned() {
             self.broker_away = false;
             check.ready();
         } else if !self.broker_away {

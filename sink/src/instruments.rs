@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use broker::{PartitionStanding, Standing};
 use jiff::Timestamp;
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram},
+    metrics::{Counter, Gauge, Histogram},
 };
 use store::{RefusedRecord, Row};
 
@@ -16,6 +17,10 @@ pub(crate) struct Instruments {
     upsert: Histogram<f64>,
     latency: Histogram<f64>,
     pauses: Counter<u64>,
+    lag: Gauge<u64>,
+    stalled: Gauge<f64>,
+    /// What was told last.
+    standing: Standing,
 }
 
 impl Instruments {
@@ -47,6 +52,19 @@ impl Instruments {
                     "attempts that were put off because the store or the broker was away",
                 )
                 .build(),
+            lag: meter
+                .u64_gauge("messaging.kafka.consumer.lag")
+                .with_unit("{record}")
+                .with_description("offsets that may be read and were not, by partition")
+                .build(),
+            stalled: meter
+                .f64_gauge("messaging.kafka.transaction.stalled.duration")
+                .with_unit("s")
+                .with_description(
+                    "how long one open transaction has held up the readers of a partition",
+                )
+                .build(),
+            standing: Standing::default(),
         }
     }
 
@@ -70,6 +88,23 @@ impl Instruments {
     /// One call of the store took `elapsed`.
     pub(crate) fn upserted(&self, elapsed: Duration) {
         self.upsert.record(elapsed.as_secs_f64(), &[]);
+    }
+
+    /// How far the sink is behind. Partitions that another replica has now are told to be level: what is not said of them any more
+    /// would stand as it was for ever.
+    pub(crate) fn standing(&mut self, standing: Standing) {
+        let before = std::mem::replace(&mut self.standing, standing);
+        let gone = before.0.into_keys().filter(|it| !self.standing.0.contains_key(it));
+        let gone = gone.map(|partition| (partition, PartitionStanding::default()));
+        let here = self.standing.0.iter().map(|(partition, it)| (partition.clone(), *it));
+        for ((topic, number), PartitionStanding { lag, stalled }) in here.chain(gone) {
+            let attributes = [
+                KeyValue::new("messaging.destination.name", topic.to_string()),
+                KeyValue::new("messaging.destination.partition.id", number.to_string()),
+            ];
+            self.lag.record(lag, &attributes);
+            self.stalled.record(stalled.as_secs_f64(), &attributes);
+        }
     }
 
     /// An attempt was put off.

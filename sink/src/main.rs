@@ -68,8 +68,8 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
     let store = store::connect(&settings.store).await?;
     let sink::Settings { group, session_timeout, .. } = &settings.sink;
-    let subscription =
-        KafkaSubscribe::group(&settings.kafka, group, &[topics::VERDICTS], *session_timeout)?;
+    let kafka = settings.kafka.named("sink");
+    let subscription = KafkaSubscribe::group(&kafka, group, &[topics::VERDICTS], *session_timeout)?;
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();

@@ -16,6 +16,9 @@ use tracing::{debug, info, warn};
 
 use crate::{Parts, Settings, instruments::Instruments, round::Round};
 
+/// Between two looks at how far the sink is behind.
+const STANDING_EVERY: Duration = Duration::from_secs(1);
+
 /// Why the sink cannot go on. Nothing is lost: what is not remembered is read again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriterError {
@@ -72,8 +75,14 @@ impl Writer {
     /// Runs until it is asked to stop: then it finishes the round in hand. Blocking, on a thread that is none of the runtime's.
     pub fn run(mut self) -> Result<(), WriterError> {
         let mut waits = self.desk.backoff.attempts();
+        let mut standing_next = clock::monotonic();
         while !self.desk.stop.is_cancelled() {
-            self.desk.check.beat(clock::monotonic());
+            let now = clock::monotonic();
+            self.desk.check.beat(now);
+            if standing_next <= now {
+                standing_next = now + STANDING_EVERY;
+                self.desk.instruments.standing(self.subscription.standing());
+            }
             match self.subscription.poll(self.rows_max, self.wait_max) {
                 Ok(deliveries) => {
                     waits.reset();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     delivery::{Delivery, Outgoing, Progress},
     publish::RECORD_BYTES_MAX,
+    standing::Standing,
 };
 
 /// Largest record of an outbox, in bytes: key, value and headers. It leaves room for a dead letter, which is a record of the
@@ -27,6 +28,11 @@ pub trait Exchange: Send {
 
     /// Whether this replica has joined its group and knows which partitions are its own (perhaps none).
     fn is_assigned(&self) -> bool;
+
+    /// How the partitions of this replica stand, as far as is known; a few seconds old.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
 }
 
 /// Why an exchange did not happen, by what the caller does next.

@@ -7,6 +7,7 @@
 //! - [`publish`]: append a record, durable when it returns
 //! - [`exchange`]: read records and swap them for others, atomically
 //! - [`subscribe`]: read records, note how far
+//! - [`standing`]: how far behind a reader is, and what holds it up
 
 pub mod delivery;
 pub mod exchange;
@@ -14,9 +15,11 @@ pub mod kafka;
 mod ledger;
 pub mod memory;
 pub mod publish;
+pub mod standing;
 pub mod subscribe;
 
 pub use delivery::{Delivery, Outgoing, Progress};
 pub use exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX};
 pub use publish::{Publish, PublishError, RECORD_BYTES_MAX};
+pub use standing::{PartitionStanding, Standing};
 pub use subscribe::{Subscribe, SubscribeError, TailFrom};

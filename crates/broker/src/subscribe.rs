@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::delivery::{Delivery, Progress};
+use crate::{
+    delivery::{Delivery, Progress},
+    standing::Standing,
+};
 
 /// A consumer at `read_committed`. Blocking: it belongs on a thread of its own.
 pub trait Subscribe: Send {
@@ -21,6 +24,11 @@ pub trait Subscribe: Send {
 
     /// Whether this replica knows which partitions are its own.
     fn is_assigned(&self) -> bool;
+
+    /// How the partitions of this replica stand, as far as is known; a few seconds old. Nothing for a tail.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
 }
 
 /// Where a tail begins.

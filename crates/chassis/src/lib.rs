@@ -1,7 +1,7 @@
 //! What every process needs: settings, logs, metrics, trace context, shutdown, health, retry.
 //!
 //! Knows nothing of reviews. Decisions are functions of their arguments, time and chance included; what reads the world is
-//! in [`clock`], [`fault`], [`stop`], [`settings`] and [`telemetry`], and only there.
+//! in [`clock`], [`fault`], [`hostname`](mod@hostname), [`stop`], [`settings`] and [`telemetry`], and only there.
 //!
 //! # Layout
 //! - [`settings`]: defaults < file < environment < command line, with every mistake refused and its place named
@@ -12,10 +12,12 @@
 //! - [`retry`]: how long to wait before the next attempt
 //! - [`clock`]: the only reader of the clocks
 //! - [`fault`]: where a test lets the process die
+//! - [`hostname`](mod@hostname): what the machine is called
 
 pub mod clock;
 pub mod fault;
 pub mod health;
+pub mod hostname;
 pub mod retry;
 pub mod settings;
 pub mod stop;
@@ -23,6 +25,7 @@ pub mod telemetry;
 pub mod trace;
 
 pub use health::Health;
+pub use hostname::hostname;
 pub use retry::Backoff;
 pub use settings::Secret;
 pub use trace::TraceContext;

@@ -30,7 +30,8 @@ pub struct Sources {
     /// A TOML file. Given and absent is an error.
     pub file: Option<PathBuf>,
     /// Beginning of the names of environment variables, such as `VERDICT_`; empty reads no variable. The rest of a name is
-    /// the key in upper case with `__` between levels: `VERDICT_INGEST__LISTEN` is `ingest.listen`.
+    /// the key in upper case with `__` between levels: `VERDICT_INGEST__LISTEN` is `ingest.listen`. Below a table `properties` a
+    /// `_` is a dot, too: `VERDICT_KAFKA__PROPERTIES__SASL_PASSWORD` is `sasl.password` in `kafka.properties`.
     pub environment_prefix: &'static str,
     /// Variables with that prefix that are no settings: a whole name, or the beginning of names followed by `*`.
     pub environment_ignored: &'static [&'static str],
@@ -126,7 +127,7 @@ where
     if let Some(path) = &sources.file {
         layers.push(Layer {
             place: path.display().to_string(),
-            data: read_file(path)?,
+            data: with_foreign_names(read_file(path)?),
             bare: None,
         });
     }
@@ -163,6 +164,9 @@ fn read_file(path: &Path) -> Result<Dict, SettingsError> {
     })
 }
 
+/// The name of tables with the settings of another system, whose names have dots.
+const FOREIGN: &str = "properties";
+
 /// What one place says.
 #[derive(Clone)]
 struct Layer {
@@ -176,8 +180,8 @@ impl Layer {
     /// One value at `path`.
     fn of_text(place: String, path: &[String], text: String) -> Self {
         let Ok(value) = text.parse::<Value>();
-        let bare = nest(path, Value::from(text));
-        Self { place, data: nest(path, value), bare: Some(bare) }
+        let nested = |value| with_foreign_names(nest(path, value));
+        Self { place, data: nested(value), bare: Some(nested(Value::from(text))) }
     }
 
     /// The same, with its value as bare text.
@@ -192,6 +196,35 @@ fn nest(path: &[String], value: Value) -> Dict {
         [] => Dict::new(),
         [last] => Dict::from([(last.clone(), value)]),
         [first, rest @ ..] => Dict::from([(first.clone(), Value::from(nest(rest, value)))]),
+    }
+}
+
+/// Gives back their dots to the names in each table [`FOREIGN`]: `sasl.password = "x"` is TOML for a table `sasl`, and the names
+/// of variables have underscores in their place.
+fn with_foreign_names(table: Dict) -> Dict {
+    let named = |(key, value): (String, Value)| match value {
+        Value::Dict(tag, inner) if key == FOREIGN => {
+            let mut flat = Dict::new();
+            flatten(None, inner, &mut flat);
+            (key, Value::Dict(tag, flat))
+        }
+        Value::Dict(tag, inner) => (key, Value::Dict(tag, with_foreign_names(inner))),
+        other => (key, other),
+    };
+    table.into_iter().map(named).collect()
+}
+
+fn flatten(prefix: Option<&str>, table: Dict, flat: &mut Dict) {
+    for (key, value) in table {
+        let key = key.replace('_', ".");
+        let name = prefix.map_or_else(|| key.clone(), |prefix| format!("{prefix}.{key}"));
+        match value {
+            // A table with a file is how a secret is written.
+            Value::Dict(_, inner) if !(inner.len() == 1 && inner.contains_key("file")) => {
+                flatten(Some(&name), inner, flat);
+            }
+            value => drop(flat.insert(name, value)),
+        }
     }
 }
 

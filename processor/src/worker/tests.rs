@@ -129,6 +129,69 @@ fn a_record_that_the_broker_refuses_is_found_and_its_neighbours_get_through() {
     }
 }
 
+/// A line that runs beside the test.
+struct Line {
+    health: Health,
+    stop: CancellationToken,
+    thread: thread::JoinHandle<Result<(), LineError>>,
+}
+
+impl Line {
+    fn start(broker: &MemoryBroker, settings: Settings) -> Self {
+        let exchange = Box::new(broker.exchange(GROUP, &[topics::REVIEWS], "one"));
+        let (health, stop) = (Health::new(), CancellationToken::new());
+        let (its_health, its_stop) = (health.clone(), stop.clone());
+        let thread = thread::spawn(move || {
+            run(exchange, Arc::new(pipeline()), &settings, &its_health, &its_stop)
+        });
+        Self { health, stop, thread }
+    }
+
+    /// What the loop says against readiness, once `is_it` holds of it; empty when it is ready.
+    fn wait_for(&self, is_it: impl Fn(&str) -> bool) -> String {
+        let began = clock::monotonic();
+        loop {
+            let report = self.health.readiness();
+            let check = report.checks.into_iter().find(|check| check.name == HEALTH_NAME);
+            let said = check.and_then(|check| check.reason).unwrap_or_default();
+            if is_it(&said) {
+                return said;
+            }
+            assert!(clock::monotonic() - began < PATIENCE, "it still says {said:?}");
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_line_that_would_write_dead_letters_only_stands_still_and_ends_when_told() {
+    let broker = MemoryBroker::new(1);
+    publish(&broker, (0..50).map(|_| "good".to_owned()));
+    publish(&broker, (0..1_000).map(|_| String::new()));
+    let settings = Settings { max_round_records: NonZeroUsize::new(100).unwrap(), ..settings() };
+    let line = Line::start(&broker, settings);
+    let said = line.wait_for(|said| said.contains("would be dead letters"));
+    assert!(said.contains("processor.breaker_share_max"), "{said}");
+
+    let letters = broker.records(topics::DEAD_LETTERS).len();
+    assert!(letters < 200, "{letters} dead letters");
+    let done = broker.committed(GROUP, topics::REVIEWS, 0).unwrap_or(0);
+    assert_eq!(usize::try_from(done).unwrap(), letters + broker.records(topics::VERDICTS).len());
+    // More of the same changes nothing.
+    publish(&broker, (0..100).map(|_| String::new()));
+    assert!(!line.thread.is_finished(), "it stands still and does not end");
+    assert_eq!(broker.records(topics::DEAD_LETTERS).len(), letters);
+    line.stop.cancel();
+    line.thread.join().unwrap().unwrap();
+
+    // Started anew and told to let them through, it does.
+    let told = Settings { breaker_share_max: 1.0, ..self::settings() };
+    let exchange = broker.exchange(GROUP, &[topics::REVIEWS], "one");
+    run_dry(&broker, Box::new(exchange), told).unwrap();
+    assert_eq!(broker.records(topics::VERDICTS).len(), 50);
+    assert_eq!(broker.records(topics::DEAD_LETTERS).len(), 1_100);
+}
+
 #[test]
 fn much_is_cut_into_rounds_in_order() {
     let deliveries = |sizes: &[usize]| -> Vec<Delivery> {

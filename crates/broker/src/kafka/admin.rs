@@ -11,8 +11,9 @@ use rdkafka::{
 };
 
 use super::{
-    client::{ConnectError, Logged, call_error, creation_error, is_transient},
+    client::{ConnectError, Logged, creation_error, is_transient},
     consumer::offsets,
+    diagnosis::diagnosed,
     settings::KafkaSettings,
 };
 use crate::delivery::Progress;
@@ -46,7 +47,8 @@ impl TopicSpec {
 
 /// Makes the topics that are missing, leaves the others as they are, and returns once all have leaders.
 ///
-/// It waits for a broker at most `timeout`, and says which address did not answer.
+/// It waits for a broker at most `timeout`, and says which address did not answer, and why. One that does not let us in is not
+/// waited for.
 pub async fn ensure_topics(
     settings: &KafkaSettings,
     topics: &[TopicSpec],
@@ -62,17 +64,24 @@ pub async fn ensure_topics(
                 Ok(true) => return Ok(()),
                 Ok(false) => None,
                 Err(error) if is_transient(&error) => Some(error),
-                Err(error) => return Err(call_error(&settings.bootstrap_servers, &error)),
+                Err(error) => return Err(diagnosed_apart(settings, error).await),
             };
-            last = error.or(last.take());
+            if let Some(error) = error {
+                let cause = diagnosed_apart(settings, error).await;
+                if matches!(cause, ConnectError::ShutOut { .. }) {
+                    return Err(cause);
+                }
+                last = Some(cause);
+            }
             tokio::time::sleep(LOOK_PAUSE).await;
         }
     };
     let outcome = tokio::time::timeout(timeout, ready).await;
     outcome.unwrap_or_else(|_elapsed| {
-        let reason =
-            last.map_or_else(|| format!("no answer within {timeout:?}"), |error| error.to_string());
-        Err(ConnectError::Unreachable { servers: settings.bootstrap_servers.clone(), reason })
+        Err(last.unwrap_or_else(|| ConnectError::Unreachable {
+            servers: settings.bootstrap_servers.clone(),
+            reason: format!("no answer within {timeout:?}"),
+        }))
     })
 }
 
@@ -90,7 +99,17 @@ pub async fn delete_records(
         let deleted = client.delete_records(&offsets(progress)?, &options).await?;
         deleted.elements().iter().try_for_each(TopicPartitionListElem::error)
     };
-    delete.await.map_err(|error| call_error(&settings.bootstrap_servers, &error))
+    match delete.await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(diagnosed_apart(settings, error).await),
+    }
+}
+
+/// As [`diagnosed`], on a thread that may block.
+async fn diagnosed_apart(settings: &KafkaSettings, error: KafkaError) -> ConnectError {
+    let settings = settings.clone();
+    let asked = tokio::task::spawn_blocking(move || diagnosed(&settings, &error)).await;
+    asked.unwrap_or_else(|panic| ConnectError::Refused(panic.to_string()))
 }
 
 /// Looks once, and makes what is missing. Whether all topics were there, with leaders.

@@ -25,6 +25,17 @@ pub enum ConnectError {
         /// What went wrong last.
         reason: String,
     },
+    /// A broker is there, but it does not let us in, or we do not trust it. Change what the settings say of security.
+    #[error(
+        "no way in at {servers}: {reason}; check security.protocol, sasl.mechanism, sasl.username, sasl.password and \
+         ssl.ca.location in `kafka.properties`"
+    )]
+    ShutOut {
+        /// The addresses that were tried.
+        servers: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// A broker answered, and said no. Change topics, rights or settings.
     #[error("kafka refused: {0}")]
     Refused(String),

@@ -29,6 +29,8 @@ const TUNING: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "32768"),
     // Blocking calls (commit, committed) give up on an absent broker in bounded time (the default is a minute).
     ("socket.timeout.ms", "10000"),
+    // How far behind a reader is, and whether a transaction holds it up, is told by librdkafka's statistics.
+    ("statistics.interval.ms", "1000"),
     // A replica that has not polled for five minutes is given up, although it heartbeats.
     ("max.poll.interval.ms", "300000"),
 ];

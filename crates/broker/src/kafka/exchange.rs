@@ -8,8 +8,9 @@ use rdkafka::{
 };
 
 use super::{
-    client::{ConnectError, call_error, creation_error},
+    client::{ConnectError, creation_error},
     consumer::{committed, drain, join_config, offsets, reader_config, shared},
+    diagnosis::diagnosed,
     membership::Membership,
     records::delivery,
     settings::KafkaSettings,
@@ -19,10 +20,8 @@ use crate::{
     delivery::{Delivery, Outgoing, Progress},
     exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX},
     publish::record_bytes,
+    standing::Standing,
 };
-
-/// How long [`KafkaExchange::connect`] waits for the coordinator; a fresh Kafka takes seconds to have one.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a failed commit tries to go back before it leaves that to the next poll.
 const BACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,7 +84,7 @@ pub struct KafkaExchange {
 }
 
 impl KafkaExchange {
-    /// Fences the former holder of the transactional id and joins the group. Blocks, 15 seconds at most.
+    /// Fences the former holder of the transactional id and joins the group. Blocks, 20 seconds at most.
     pub fn connect(
         settings: &KafkaSettings,
         options: ExchangeOptions,
@@ -94,15 +93,11 @@ impl KafkaExchange {
         let mut config = reader_config(settings, &group)?;
         join_config(&mut config, session_timeout)?;
         let mut transactor = Transactor::new(settings, &transactional_id, session_timeout)?;
-        transactor
-            .ready(CONNECT_TIMEOUT)
-            .map_err(|failure| failure.at_connect(&settings.bootstrap_servers))?;
+        transactor.connect(settings)?;
         let consumer: BaseConsumer<Membership> =
             config.create_with_context(Membership::default()).map_err(creation_error)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        consumer
-            .subscribe(&names)
-            .map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
+        consumer.subscribe(&names).map_err(|error| diagnosed(settings, &error))?;
         Ok(Self { consumer, transactor, topics: shared(&names), is_astray: false })
     }
 
@@ -229,6 +224,10 @@ impl Exchange for KafkaExchange {
 
     fn is_assigned(&self) -> bool {
         self.consumer.context().state().is_assigned
+    }
+
+    fn standing(&self) -> Standing {
+        self.consumer.context().standing()
     }
 }
 

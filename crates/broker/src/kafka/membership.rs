@@ -2,16 +2,21 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chassis::clock;
 use rdkafka::{
     TopicPartitionList,
     client::ClientContext,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata, Rebalance},
     error::KafkaError,
+    statistics::Statistics,
 };
 
 use super::client::{log_error, log_line};
-use crate::ledger::{Ledger, Partition};
+use crate::{
+    ledger::{Ledger, Partition},
+    standing::{Report, Reports, Standing},
+};
 
 /// The context of a consumer in a group.
 ///
@@ -36,11 +41,16 @@ pub(super) struct State {
     /// partition. With that new generation a member that was thrown out and came back could commit what another
     /// has committed meanwhile; with this one it is refused.
     pub(super) generation: Option<Arc<ConsumerGroupMetadata>>,
+    reports: Reports,
 }
 
 impl Membership {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.state().reports.standing(clock::monotonic())
     }
 }
 
@@ -51,6 +61,21 @@ impl ClientContext for Membership {
 
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let reports = statistics.topics.into_values().flat_map(|topic| {
+            let name: Arc<str> = Arc::from(topic.topic);
+            // Those that were here once are still told of, as are those that nothing is known of yet.
+            let partitions = topic.partitions.into_values();
+            let active = partitions.filter(|it| it.fetch_state == "active" && 0 <= it.ls_offset);
+            active.map(move |it| {
+                let next = it.app_offset.max(it.committed_offset).max(it.lo_offset);
+                let report = Report { stable: it.ls_offset, end: it.hi_offset, next };
+                ((Arc::clone(&name), it.partition), report)
+            })
+        });
+        self.state().reports.take(reports, clock::monotonic());
     }
 }
 

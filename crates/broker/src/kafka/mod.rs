@@ -13,6 +13,7 @@
 mod admin;
 mod client;
 mod consumer;
+mod diagnosis;
 mod exchange;
 mod lag;
 mod membership;

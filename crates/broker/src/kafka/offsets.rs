@@ -9,8 +9,9 @@ use rdkafka::{
 };
 
 use super::{
-    client::{ConnectError, Logged, call_error, creation_error},
+    client::{ConnectError, Logged, creation_error},
     consumer::{partitions_of, reader_config, shared},
+    diagnosis::diagnosed,
     settings::KafkaSettings,
 };
 use crate::delivery::Progress;
@@ -42,7 +43,7 @@ pub fn committed(
         }
         Ok(progress)
     };
-    ask().map_err(|error| call_error(&settings.bootstrap_servers, &error))
+    ask().map_err(|error| diagnosed(settings, &error))
 }
 
 /// The offsets of `topic` that a reader at `read_committed` can see, by partition: from the first that is kept to the last stable
@@ -52,7 +53,7 @@ pub fn watermarks(
     topic: &str,
 ) -> Result<BTreeMap<i32, Range<i64>>, ConnectError> {
     // librdkafka wants a group id; no group of that name is joined.
-    let consumer = consumer(settings, &format!("{}-watermarks", settings.client_id))?;
+    let consumer = consumer(settings, &format!("{}-watermarks", settings.client_id()))?;
     let ask = || -> KafkaResult<BTreeMap<i32, Range<i64>>> {
         let partitions = partitions_of(&consumer, topic, ASK_TIMEOUT)?;
         let marks = partitions.into_iter().map(|partition| {
@@ -61,7 +62,7 @@ pub fn watermarks(
         });
         marks.collect()
     };
-    ask().map_err(|error| call_error(&settings.bootstrap_servers, &error))
+    ask().map_err(|error| diagnosed(settings, &error))
 }
 
 fn consumer(settings: &KafkaSettings, group: &str) -> Result<BaseConsumer<Logged>, ConnectError> {

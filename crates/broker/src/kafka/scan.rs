@@ -18,6 +18,7 @@ use rdkafka::{
 use super::{
     client::{ConnectError, Logged, call_error, creation_error},
     consumer::{reader_config, shared},
+    diagnosis::diagnosed,
     records::delivery,
     settings::KafkaSettings,
     subscribe::start,
@@ -63,7 +64,7 @@ impl KafkaScan {
         match spans(&consumer(settings)?, topic, from) {
             Ok(spans) => Ok(Some(spans)),
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(call_error(&settings.bootstrap_servers, &error)),
+            Err(error) => Err(diagnosed(settings, &error)),
         }
     }
 
@@ -75,7 +76,8 @@ impl KafkaScan {
     ) -> Result<Self, ConnectError> {
         let consumer = consumer(settings)?;
         let servers = settings.bootstrap_servers.clone();
-        let unread = assign(&consumer, topic, spans).map_err(|error| call_error(&servers, &error))?;
+        let unread =
+            assign(&consumer, topic, spans).map_err(|error| call_error(&servers, &error))?;
         Ok(Self { consumer, servers, topic: shared(&[topic]), unread })
     }
 
@@ -116,7 +118,7 @@ impl KafkaScan {
 }
 
 fn consumer(settings: &KafkaSettings) -> Result<BaseConsumer<Logged>, ConnectError> {
-    let mut config = reader_config(settings, &format!("{}-scan", settings.client_id))?;
+    let mut config = reader_config(settings, &format!("{}-scan", settings.client_id()))?;
     // What lies before the end need not be records: transactions leave markers, and compaction leaves holes.
     config.set("enable.partition.eof", "true");
     config.create_with_context(Logged).map_err(creation_error)

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use rdkafka::ClientConfig;
-use serde::{Deserialize, Serialize};
+use chassis::Secret;
+use rdkafka::{ClientConfig, error::KafkaError};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Properties that this crate sets itself, because a promise of a trait hangs on each, with the reason.
 const OURS: &[(&str, &str)] = &[
@@ -51,6 +52,9 @@ const OURS: &[(&str, &str)] = &[
     ("transactional.id", "the service names its transactional id"),
 ];
 
+/// The client id of a process that has no name of its own.
+const CLIENT_ID_DEFAULT: &str = "verdict";
+
 /// Words in a property's name that say that its value is a secret.
 const SECRET_WORDS: &[&str] =
     &["password", "secret", "jaas", ".pem", "token", "oauthbearer.config"];
@@ -61,41 +65,75 @@ const SECRET_WORDS: &[&str] =
 pub struct KafkaSettings {
     /// Brokers to ask for the others: `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// The name by which brokers log and limit this process.
+    /// The name by which brokers log and limit this process. Empty: what the process calls itself, else `verdict`.
     pub client_id: String,
     /// Any other librdkafka property, for instance `security.protocol`, `sasl.username`, `sasl.password`, `ssl.ca.location`.
-    /// Those on which durability and exactly-once rest are refused.
-    pub properties: BTreeMap<String, String>,
+    /// Those on which durability and exactly-once rest are refused. A value may be in a file: `{ file = "/run/secrets/password" }`.
+    /// What is in a file, and what by its name is a secret, is never shown.
+    #[serde(serialize_with = "shown")]
+    pub properties: BTreeMap<String, Secret>,
 }
 
-/// A property that may not be set.
+/// A property that may not be set, or not so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("kafka property `{name}` may not be set: {reason}")]
 pub struct PropertyRefused {
     /// The property.
     pub name: String,
-    /// Why it is set here and nowhere else.
-    pub reason: &'static str,
+    /// Why. A value that may be a secret is not in it.
+    pub reason: String,
 }
 
 impl Default for KafkaSettings {
     fn default() -> Self {
         Self {
             bootstrap_servers: "127.0.0.1:9092".to_owned(),
-            client_id: "verdict".to_owned(),
+            client_id: String::new(),
             properties: BTreeMap::new(),
         }
     }
 }
 
+/// A property's value, as it may be shown.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    Open(&'a str),
+    Masked(&'a Secret),
+}
+
+impl<'a> Shown<'a> {
+    fn of((name, value): (&'a String, &'a Secret)) -> (&'a str, Self) {
+        let is_masked = value.file().is_some() || is_secret(name);
+        (name, if is_masked { Self::Masked(value) } else { Self::Open(value.reveal()) })
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(text) => text.fmt(formatter),
+            Self::Masked(secret) => secret.fmt(formatter),
+        }
+    }
+}
+
+fn shown<S: Serializer>(
+    properties: &BTreeMap<String, Secret>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(properties.iter().map(Shown::of))
+}
+
 /// Shows the names of all properties and the values of those that are no secrets.
 impl fmt::Debug for KafkaSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: BTreeMap<_, _> = self.properties.iter().map(Shown::of).collect();
         formatter
             .debug_struct("KafkaSettings")
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("client_id", &self.client_id)
-            .field("properties", &self.masked().properties)
+            .field("properties", &properties)
             .finish()
     }
 }
@@ -106,23 +144,31 @@ impl KafkaSettings {
         Self { bootstrap_servers: bootstrap_servers.into(), ..Self::default() }
     }
 
-    /// The same settings for people to read: the values of properties that are secrets are `***`.
+    /// The same settings with a client id, unless they have one.
     #[must_use]
-    pub fn masked(&self) -> Self {
-        let shown = |(name, value): (&String, &String)| {
-            (name.clone(), if is_secret(name) { "***".to_owned() } else { value.clone() })
-        };
-        Self { properties: self.properties.iter().map(shown).collect(), ..self.clone() }
+    pub fn named(&self, client_id: &str) -> Self {
+        let mut named = self.clone();
+        if named.client_id.is_empty() {
+            client_id.clone_into(&mut named.client_id);
+        }
+        named
     }
 
-    /// Refuses the first property on which a promise of this crate rests. Nothing is sent.
+    /// The client id that brokers are told.
+    pub(super) fn client_id(&self) -> &str {
+        if self.client_id.is_empty() { CLIENT_ID_DEFAULT } else { &self.client_id }
+    }
+
+    /// Refuses the first property on which a promise of this crate rests, or that librdkafka does not know or take. Nothing is
+    /// sent.
     pub fn check(&self) -> Result<(), PropertyRefused> {
         for (name, reason) in OURS {
             if self.properties.contains_key(*name) {
-                return Err(PropertyRefused { name: (*name).to_owned(), reason });
+                let (name, reason) = ((*name).to_owned(), (*reason).to_owned());
+                return Err(PropertyRefused { name, reason });
             }
         }
-        Ok(())
+        self.properties.iter().try_for_each(|(name, value)| known(name, value))
     }
 
     /// What all clients share, then `tuning`, then the operator's properties, so that these win. What may not be changed is
@@ -145,11 +191,26 @@ impl KafkaSettings {
             config.set(*name, *value);
         }
         for (name, value) in &self.properties {
-            config.set(name, value);
+            config.set(name, value.reveal());
         }
-        config.set("bootstrap.servers", &self.bootstrap_servers).set("client.id", &self.client_id);
+        config.set("bootstrap.servers", &self.bootstrap_servers).set("client.id", self.client_id());
         Ok(config)
     }
+}
+
+/// Asks librdkafka whether it takes this property.
+fn known(name: &str, value: &Secret) -> Result<(), PropertyRefused> {
+    let mut config = ClientConfig::new();
+    config.set(name, value.reveal());
+    let reason = match config.create_native_config() {
+        Ok(_) => return Ok(()),
+        Err(KafkaError::ClientConfig(_, _, _, _)) if is_secret(name) => {
+            "librdkafka does not take this value".to_owned()
+        }
+        Err(KafkaError::ClientConfig(_, description, _, _)) => description,
+        Err(other) => other.to_string(),
+    };
+    Err(PropertyRefused { name: name.to_owned(), reason })
 }
 
 fn is_secret(name: &str) -> bool {
@@ -162,7 +223,7 @@ mod tests {
     use super::*;
 
     fn with(name: &str, value: &str) -> KafkaSettings {
-        let properties = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let properties = BTreeMap::from([(name.to_owned(), Secret::new(value))]);
         KafkaSettings { properties, ..KafkaSettings::default() }
     }
 
@@ -199,6 +260,37 @@ mod tests {
             let shown = format!("{:?}", with(name, "hunter2"));
             assert!(shown.contains(name), "{shown}");
             assert!(!shown.contains("hunter2"), "{shown}");
+            let rendered = chassis::settings::render(&with(name, "hunter2")).unwrap();
+            assert!(rendered.contains(&format!("{name:?} = \"***\"")), "{rendered}");
         }
+        let rendered = chassis::settings::render(&with("sasl.username", "me")).unwrap();
+        assert!(rendered.contains("\"sasl.username\" = \"me\""), "{rendered}");
+    }
+
+    #[test]
+    fn what_comes_from_a_file_is_not_shown_whatever_its_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let written =
+            serde_json::json!({ "properties": { "sasl.username": { "file": file.path() } } });
+        let settings: KafkaSettings = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(settings.client_config(&[]).unwrap().get("sasl.username"), Some("hunter2"));
+        assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
+        assert_eq!(serde_json::to_value(&settings).unwrap()["properties"], written["properties"]);
+    }
+
+    #[test]
+    fn what_librdkafka_does_not_take_is_named_before_anything_is_sent() {
+        let check = |name: &str, value: &str, said: &str| {
+            let refused = with(name, value).check().unwrap_err();
+            assert_eq!(refused.name, name);
+            assert!(refused.reason.contains(said), "{refused}");
+        };
+        check("no.such.property", "hunter2", "No such configuration property");
+        check("security.protocol", "sasl-ssl", "Invalid value \"sasl-ssl\"");
+        check("socket.timeout.ms", "soon", "socket.timeout.ms");
+        assert!(
+            !with("no.such.secret", "hunter2").check().unwrap_err().to_string().contains("hunter2")
+        );
     }
 }

@@ -16,8 +16,9 @@ use rdkafka::{
 };
 
 use super::{
-    client::{ConnectError, Logged, call_error, creation_error},
+    client::{ConnectError, Logged, creation_error},
     consumer::{partitions_of, reader_config},
+    diagnosis::diagnosed,
     settings::KafkaSettings,
 };
 
@@ -51,7 +52,7 @@ pub fn settled(
 ) -> Result<Settled, ConnectError> {
     let connect = |isolation: &str| {
         // librdkafka wants a group id; no group of that name is joined.
-        let mut config = reader_config(settings, &format!("{}-settled", settings.client_id))?;
+        let mut config = reader_config(settings, &format!("{}-settled", settings.client_id()))?;
         config.set("isolation.level", isolation);
         config.create_with_context(Logged).map_err(creation_error)
     };
@@ -72,7 +73,7 @@ pub fn settled(
             thread::sleep(LOOK_PAUSE);
         }
     };
-    ask().map_err(|error| call_error(&settings.bootstrap_servers, &error))
+    ask().map_err(|error| diagnosed(settings, &error))
 }
 
 fn spans(consumer: &BaseConsumer<Logged>, topic: &str) -> KafkaResult<BTreeMap<i32, Range<i64>>> {

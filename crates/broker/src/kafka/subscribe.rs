@@ -9,14 +9,16 @@ use rdkafka::{
 };
 
 use super::{
-    client::{ConnectError, call_error, creation_error, is_transient},
+    client::{ConnectError, creation_error, is_transient},
     consumer::{drain, join_config, offsets, partitions_of, reader_config, shared},
+    diagnosis::diagnosed,
     membership::Membership,
     records::delivery,
     settings::KafkaSettings,
 };
 use crate::{
     delivery::{Delivery, Progress},
+    standing::Standing,
     subscribe::{Subscribe, SubscribeError, TailFrom},
 };
 
@@ -47,9 +49,7 @@ impl KafkaSubscribe {
         join_config(&mut config, session_timeout)?;
         let consumer: BaseConsumer<Membership> =
             config.create_with_context(Membership::default()).map_err(creation_error)?;
-        consumer
-            .subscribe(topics)
-            .map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
+        consumer.subscribe(topics).map_err(|error| diagnosed(settings, &error))?;
         Ok(Self {
             consumer,
             topics: shared(topics),
@@ -67,12 +67,11 @@ impl KafkaSubscribe {
         from: TailFrom,
     ) -> Result<Self, ConnectError> {
         // librdkafka wants a group id to assign partitions; no group of that name is joined, nor offsets kept.
-        let config = reader_config(settings, &format!("{}-tail", settings.client_id))?;
+        let config = reader_config(settings, &format!("{}-tail", settings.client_id()))?;
         let consumer: BaseConsumer<Membership> =
             config.create_with_context(Membership::default()).map_err(creation_error)?;
-        let start = start(&consumer, topics, from)
-            .map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
-        consumer.assign(&start).map_err(|error| call_error(&settings.bootstrap_servers, &error))?;
+        let start = start(&consumer, topics, from).map_err(|error| diagnosed(settings, &error))?;
+        consumer.assign(&start).map_err(|error| diagnosed(settings, &error))?;
         Ok(Self {
             consumer,
             topics: shared(topics),
@@ -172,6 +171,10 @@ impl Subscribe for KafkaSubscribe {
 
     fn is_assigned(&self) -> bool {
         self.is_tail || self.consumer.context().state().is_assigned
+    }
+
+    fn standing(&self) -> Standing {
+        self.consumer.context().standing()
     }
 }
 

@@ -12,6 +12,7 @@ use rdkafka::{
 
 use super::{
     client::{ConnectError, creation_error},
+    diagnosis::no_answer,
     outbox::Outbox,
     publish::is_refusal,
     records::FRAME_BYTES_MAX,
@@ -24,6 +25,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Most times a call is made whose outcome stays open; with [`CALL_TIMEOUT`], nine seconds.
 const CALLS_MAX: usize = 3;
+
+/// How often a coordinator is waited for at the start, each time for [`CALL_TIMEOUT`]; a fresh Kafka takes seconds to have one.
+const CONNECTS_MAX: usize = 5;
 
 /// How long records still in flight are waited for before an abort. librdkafka's own abort can fail for good
 /// (`INVALID_TXN_STATE`) when it overtakes the first record's registration with the coordinator.
@@ -74,19 +78,6 @@ pub(super) enum Failure {
     Unusable(String),
 }
 
-impl Failure {
-    /// As what start-up makes of it.
-    pub(super) fn at_connect(self, servers: &str) -> ConnectError {
-        match self {
-            Self::Aborted(reason) | Self::Unknown(reason) => {
-                ConnectError::Unreachable { servers: servers.to_owned(), reason }
-            }
-            Self::Unusable(reason) => ConnectError::Settings(reason),
-            Self::Refused(reason) | Self::Fenced(reason) => ConnectError::Refused(reason),
-        }
-    }
-}
-
 impl Transactor {
     /// Nothing is sent before [`Transactor::ready`].
     pub(super) fn new(
@@ -109,6 +100,28 @@ impl Transactor {
         config.set("message.max.bytes", (OUTBOX_RECORD_BYTES_MAX + FRAME_BYTES_MAX).to_string());
         config.set("queue.buffering.max.messages", QUEUE_RECORDS_MAX.to_string());
         Ok(Self { config, delivery_timeout, producer: None, is_initialised: false })
+    }
+
+    /// [`Transactor::ready`] for the first time: waits for a coordinator, 20 seconds at most, unless no broker lets us in.
+    pub(super) fn connect(&mut self, settings: &KafkaSettings) -> Result<(), ConnectError> {
+        for connects_left in (0..CONNECTS_MAX).rev() {
+            let reason = match self.ready(CALL_TIMEOUT) {
+                Ok(()) => return Ok(()),
+                Err(Failure::Aborted(reason) | Failure::Unknown(reason)) => reason,
+                Err(Failure::Unusable(reason)) => return Err(ConnectError::Settings(reason)),
+                Err(Failure::Refused(reason) | Failure::Fenced(reason)) => {
+                    return Err(ConnectError::Refused(reason));
+                }
+            };
+            let is_first = connects_left + 1 == CONNECTS_MAX;
+            if is_first || connects_left == 0 {
+                let error = no_answer(settings, reason);
+                if connects_left == 0 || matches!(error, ConnectError::ShutOut { .. }) {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that there is a producer and that no transaction of this id is open, waiting at most `wait`. It fences

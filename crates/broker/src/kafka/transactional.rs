@@ -12,7 +12,7 @@ use crate::delivery::Outgoing;
 /// As a replica's session timeout: four fifths of it is how long readers wait for a transaction that a dead tool left open.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long the coordinator is waited for; a fresh Kafka takes seconds to have one.
+/// How long the coordinator is waited for when a transaction has to be settled.
 const READY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Writes records to any topics, each outbox in a transaction of its own. Blocking: it belongs on a thread of its own.
@@ -42,13 +42,11 @@ pub enum TransactionError {
 }
 
 impl TransactionalPublish {
-    /// Fences the former holder of the transactional id, and has the coordinator finish what that left open. Blocks, 15 seconds
+    /// Fences the former holder of the transactional id, and has the coordinator finish what that left open. Blocks, 20 seconds
     /// at most.
     pub fn connect(settings: &KafkaSettings, transactional_id: &str) -> Result<Self, ConnectError> {
         let mut transactor = Transactor::new(settings, transactional_id, SESSION_TIMEOUT)?;
-        transactor
-            .ready(READY_TIMEOUT)
-            .map_err(|failure| failure.at_connect(&settings.bootstrap_servers))?;
+        transactor.connect(settings)?;
         Ok(Self { transactor })
     }
 

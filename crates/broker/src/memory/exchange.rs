@@ -10,6 +10,7 @@ use crate::{
     delivery::{Delivery, Outgoing, Progress},
     exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX},
     publish::record_bytes,
+    standing::Standing,
 };
 
 /// What goes wrong with one poll that would give out records, or with one commit.
@@ -136,6 +137,10 @@ impl Exchange for MemoryExchange {
 
     fn is_assigned(&self) -> bool {
         self.member.is_assigned
+    }
+
+    fn standing(&self) -> Standing {
+        self.member.standing()
     }
 }
 

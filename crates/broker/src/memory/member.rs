@@ -10,6 +10,7 @@ use super::{MemoryBroker, State};
 use crate::{
     delivery::Delivery,
     ledger::{Ledger, Partition},
+    standing::{PartitionStanding, Standing},
 };
 
 /// A member of a group, until it is dropped. Or a tail, which has no group.
@@ -141,6 +142,21 @@ impl Member {
             self.ledger.give_back(&partition, delivery.offset);
             self.positions.insert(partition, delivery.offset);
         }
+    }
+
+    /// How its partitions stand. A transaction is over as soon as it is begun here, so nothing is ever stalled.
+    pub(super) fn standing(&self) -> Standing {
+        if self.seat.is_none() {
+            return Standing::default();
+        }
+        let state = self.broker.state();
+        let standing = self.positions.iter().map(|(partition, next)| {
+            let ends = state.topics.ends(&partition.0).unwrap_or_default();
+            let end = ends.iter().find(|(it, _)| it == partition).map_or(0, |(_, end)| *end);
+            let lag = u64::try_from(end - next).unwrap_or(0);
+            (partition.clone(), PartitionStanding { lag, stalled: Duration::ZERO })
+        });
+        Standing(standing.collect())
     }
 
     /// Whether it has this partition.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     delivery::{Delivery, Progress},
+    standing::Standing,
     subscribe::{Subscribe, SubscribeError, TailFrom},
 };
 
@@ -78,5 +79,9 @@ impl Subscribe for MemorySubscribe {
 
     fn is_assigned(&self) -> bool {
         self.member.is_assigned
+    }
+
+    fn standing(&self) -> Standing {
+        self.member.standing()
     }
 }

@@ -22,3 +22,4 @@ mod brokers;
 mod conformance;
 mod contract;
 mod scanning;
+mod secure;

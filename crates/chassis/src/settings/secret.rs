@@ -2,7 +2,7 @@
 
 use std::{fmt, fs};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap as _};
 
 /// What is shown instead.
 const MASK: &str = "***";
@@ -10,35 +10,52 @@ const MASK: &str = "***";
 /// A password or token: shown as `***` by `Debug`, by serialisation and in error messages.
 ///
 /// Written as a text, or as `{ file = "/run/secrets/password" }`, whose content without the white space at its ends it then is.
+/// Such a one is shown as it was written.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    file: Option<String>,
+}
 
 impl Secret {
     /// Keeps `text` from being shown.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), file: None }
     }
 
     /// The secret itself, for the one who needs it.
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The file that it was read from.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
     }
 
     /// Whether nothing was set.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.is_empty() { "" } else { MASK })
+        match &self.file {
+            Some(file) => formatter.debug_struct("Secret").field("file", file).finish(),
+            None => formatter.write_str(if self.is_empty() { "" } else { MASK }),
+        }
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if self.is_empty() { "" } else { MASK })
+        let Some(file) = &self.file else {
+            return serializer.serialize_str(if self.is_empty() { "" } else { MASK });
+        };
+        let mut table = serializer.serialize_map(Some(1))?;
+        table.serialize_entry("file", file)?;
+        table.end()
     }
 }
 
@@ -71,7 +88,7 @@ impl<'de> de::Visitor<'de> for Visitor {
         }
         let text = fs::read_to_string(&path)
             .map_err(|error| de::Error::custom(format!("reading the secret in {path}: {error}")))?;
-        Ok(Secret::new(text.trim()))
+        Ok(Secret { text: text.trim().to_owned(), file: Some(path) })
     }
 
     // The default texts of serde repeat the value, which here is the secret.

@@ -31,6 +31,7 @@ struct Ingest {
 #[serde(default)]
 struct Store {
     password: Secret,
+    properties: BTreeMap<String, Secret>,
     options: BTreeMap<String, String>,
     strict: bool,
 }
@@ -142,7 +143,7 @@ fn an_unknown_key_is_refused_where_its_struct_forgot_to() {
     let error = load_from("[store]\nstrickt = true", &[], &[]).unwrap_err();
     assert_eq!(
         error,
-        "unknown setting `store.strickt` in FILE; known here: options, password, strict"
+        "unknown setting `store.strickt` in FILE; known here: options, password, properties, strict"
     );
     let error = load_from("", &[("VERDICT_STORE__STRICKT", "true")], &[]).unwrap_err();
     assert!(error.contains("in the environment variable VERDICT_STORE__STRICKT;"), "{error}");
@@ -241,11 +242,45 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
+fn names_of_another_system_keep_their_dots_wherever_they_are_written() {
+    let secret = file("hunter2");
+    let path = secret.path().display().to_string();
+    let check = |settings: Result<Settings, String>, text: &str| {
+        let settings = settings.unwrap();
+        let (name, value) = settings.store.properties.first_key_value().unwrap();
+        assert_eq!((name.as_str(), value.reveal()), ("sasl.password", text));
+    };
+    check(load_from("[store.properties]\n'sasl.password' = 'x'", &[], &[]), "x");
+    check(load_from("[store.properties]\nsasl.password = 'x'", &[], &[]), "x");
+    check(
+        load_from(
+            "[store.properties]\nsasl.password = 'x'",
+            &[],
+            &[("store.properties.sasl.password", "007")],
+        ),
+        "007",
+    );
+    check(load_from("", &[("VERDICT_STORE__PROPERTIES__SASL_PASSWORD", "4711")], &[]), "4711");
+    check(load_from("", &[("VERDICT_STORE__PROPERTIES__SASL__PASSWORD", "x")], &[]), "x");
+    check(
+        load_from("", &[("VERDICT_STORE__PROPERTIES__SASL_PASSWORD__FILE", &path)], &[]),
+        "hunter2",
+    );
+    check(load_from("", &[], &[("store.properties.sasl.password.file", &path)]), "hunter2");
+    let toml = format!("[store.properties]\nsasl.password = {{ file = '{path}' }}");
+    check(load_from(&toml, &[], &[]), "hunter2");
+}
+
+#[test]
 fn a_secret_may_come_from_a_file() {
     let secret = file("hunter2\n");
     let path = secret.path().display().to_string();
     let settings = load_from("", &[("VERDICT_STORE__PASSWORD__FILE", &path)], &[]).unwrap();
     assert_eq!(settings.store.password.reveal(), "hunter2");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let rendered = render(&settings).unwrap();
+    assert!(!rendered.contains("hunter2"), "{rendered}");
+    assert_eq!(load_from(&rendered, &[], &[]), Ok(settings), "what is shown is read again");
     let error = load_from("[store]\npassword = { file = '/nowhere' }", &[], &[]).unwrap_err();
     assert!(
         error.starts_with("setting `store.password` in FILE: reading the secret in /nowhere: "),

@@ -76,11 +76,22 @@ impl Cluster {
         topic: &str,
         transactional_id: &str,
     ) -> Box<dyn Exchange> {
+        self.exchange_given_up_after(SESSION_TIMEOUT, group, topic, transactional_id)
+    }
+
+    /// An exchange whose death the others notice only after `session_timeout`.
+    pub(crate) fn exchange_given_up_after(
+        &self,
+        session_timeout: Duration,
+        group: &str,
+        topic: &str,
+        transactional_id: &str,
+    ) -> Box<dyn Exchange> {
         match self {
             Self::Memory(broker) => Box::new(broker.exchange(group, &[topic], transactional_id)),
             Self::Kafka { settings, .. } => {
                 let mut options = ExchangeOptions::new(group, [topic], transactional_id);
-                options.session_timeout = SESSION_TIMEOUT;
+                options.session_timeout = session_timeout;
                 Box::new(KafkaExchange::connect(settings, options).unwrap())
             }
         }

@@ -1,11 +1,12 @@
 //! What the traits promise, checked on the memory twin and on brokers alike: each check is a function of a [`Cluster`].
 
-mod cluster;
+pub(crate) mod cluster;
 mod exchanging;
 mod outage;
 mod publishing;
 mod rebalancing;
 mod subscribing;
+mod succession;
 mod tools;
 
 use cluster::Cluster;
@@ -36,6 +37,8 @@ on_each!(
     exchanging::a_zombie_is_fenced_and_leaves_nothing,
     rebalancing::every_record_is_exchanged_once_while_members_come_and_go,
     rebalancing::a_void_round_is_refused,
+    rebalancing::a_round_of_partitions_that_stay_survives_a_newcomer,
+    rebalancing::a_member_that_ends_leaves_its_partitions_at_once,
     subscribing::a_tail_sees_what_comes_after,
     subscribing::a_tail_starts_where_it_is_told,
     subscribing::a_group_goes_on_from_its_commit,
@@ -43,4 +46,5 @@ on_each!(
     subscribing::staying_alive_neither_delivers_nor_skips,
     subscribing::a_rebalance_is_let_in_while_staying_alive,
     subscribing::lag_is_what_waits,
+    subscribing::a_reader_knows_how_far_it_is_behind,
 );

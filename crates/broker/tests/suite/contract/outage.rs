@@ -164,7 +164,7 @@ fn an_absent_broker_is_named() {
 #[test]
 fn a_setting_that_librdkafka_does_not_know_is_named() {
     let mut settings = KafkaSettings::at("127.0.0.1:1");
-    settings.properties.insert("no.such.property".to_owned(), "secret value".to_owned());
+    settings.properties.insert("no.such.property".to_owned(), chassis::Secret::new("secret value"));
     let error =
         KafkaExchange::connect(&settings, ExchangeOptions::new("group", ["in"], "id")).unwrap_err();
     assert!(matches!(error, ConnectError::Settings(_)), "{error}");

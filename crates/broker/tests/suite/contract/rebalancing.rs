@@ -13,6 +13,8 @@ use super::cluster::{Cluster, commit, numbers, read, take};
 use crate::brokers::unused;
 
 const RECORDS: usize = 4_000;
+/// With [`WAIT`], a minute.
+const ROUNDS_MAX: usize = 600;
 const WAIT: Duration = Duration::from_millis(50);
 
 /// One member, then two, then one again, each with two rounds in hand, while records keep coming.
@@ -49,6 +51,88 @@ pub(super) fn every_record_is_exchanged_once_while_members_come_and_go(cluster: 
     assert_eq!(written, (0..RECORDS).collect::<Vec<_>>());
     assert_eq!(tail.poll(10, Duration::from_millis(500)), Ok(Vec::new()), "none twice");
     assert_eq!(cluster.lag(&group, &input), 0);
+}
+
+/// With three partitions, the second member has one, and keeps it when a third comes: that one's is taken from the first.
+pub(super) fn a_round_of_partitions_that_stay_survives_a_newcomer(cluster: &Cluster) {
+    let (input, output, group) = (cluster.topic("in", 3), cluster.topic("out", 1), unused("group"));
+    let member = || cluster.exchange(&group, &input, &unused("member"));
+    let mut first = member();
+    cluster.fill(&input, 0..30);
+    let round = take(first.as_mut(), 30);
+    commit(first.as_mut(), &round, &output).unwrap();
+
+    let mut second = member();
+    let mut next = 30;
+    let mut go_on = |first: &mut dyn Exchange| {
+        cluster.fill(&input, next..next + 10);
+        next += 10;
+        match first.poll(100, WAIT).and_then(|round| commit(first, &round, &output)) {
+            Ok(()) | Err(ExchangeError::Aborted(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let mut in_hand = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        go_on(first.as_mut());
+        in_hand.extend(second.poll(5, WAIT).unwrap());
+        if !in_hand.is_empty() {
+            break;
+        }
+    }
+    let mut third = member();
+    for _ in 0..ROUNDS_MAX {
+        go_on(first.as_mut());
+        // To be polled is to let the rebalance happen; it must not take away what is in hand.
+        in_hand.extend(second.poll(1, WAIT).unwrap());
+        if !third.poll(5, WAIT).unwrap().is_empty() {
+            // The second has to have seen the new generation, which comes after what was fetched before.
+            in_hand.extend(second.poll(1_000, WAIT).unwrap());
+            in_hand.extend(second.poll(1_000, WAIT).unwrap());
+            commit(second.as_mut(), &in_hand, &output).unwrap();
+            return;
+        }
+    }
+    panic!("the third member never got a partition");
+}
+
+/// Those that are left do not wait for the session of one that says that it goes: it would last longer than this check.
+pub(super) fn a_member_that_ends_leaves_its_partitions_at_once(cluster: &Cluster) {
+    let (input, output, group) = (cluster.topic("in", 2), cluster.topic("out", 1), unused("group"));
+    let member = || {
+        let session_timeout = Duration::from_secs(300);
+        cluster.exchange_given_up_after(session_timeout, &group, &input, &unused("member"))
+    };
+    let (mut first, mut second) = (member(), member());
+    let mut counts = [0; 2];
+    for round in 0..ROUNDS_MAX {
+        cluster.fill(&input, round * 20..(round + 1) * 20);
+        for (exchange, count) in [&mut first, &mut second].into_iter().zip(&mut counts) {
+            match exchange.poll(100, WAIT) {
+                Ok(round) if commit(exchange.as_mut(), &round, &output).is_ok() => {
+                    *count += round.len()
+                }
+                Ok(_) | Err(ExchangeError::Aborted(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if counts.iter().all(|count| 0 < *count) {
+            break;
+        }
+    }
+    assert!(counts.iter().all(|count| 0 < *count), "{counts:?}");
+    drop(second);
+    for _ in 0..ROUNDS_MAX {
+        let polled = first.poll(100, WAIT);
+        match polled.and_then(|round| commit(first.as_mut(), &round, &output)) {
+            Ok(()) | Err(ExchangeError::Aborted(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+        if cluster.lag(&group, &input) == 0 {
+            return;
+        }
+    }
+    panic!("its partitions are nobody's; {} records wait", cluster.lag(&group, &input));
 }
 
 /// Exchanges until told to stop, which finds a round or two in hand; they are left to the others.

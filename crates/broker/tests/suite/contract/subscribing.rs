@@ -1,8 +1,8 @@
 //! At least once, from where it is told.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
-use broker::{Progress, SubscribeError, TailFrom};
+use broker::{PartitionStanding, Progress, SubscribeError, TailFrom};
 use schemas::Record;
 
 use super::cluster::{Cluster, commit, numbered, numbers, read, take};
@@ -129,4 +129,26 @@ pub(super) fn lag_is_what_waits(cluster: &Cluster) {
     let records = read(member.as_mut(), 12);
     member.commit(&Progress::of(&records)).unwrap();
     assert_eq!(cluster.lag(&group, &topic), 18);
+}
+
+/// What was given out is behind a reader, committed or not.
+pub(super) fn a_reader_knows_how_far_it_is_behind(cluster: &Cluster) {
+    let (topic, group) = (cluster.topic("in", 1), unused("group"));
+    cluster.fill(&topic, 0..200);
+    let mut reader = cluster.subscribe(&group, &topic);
+    let mut wait_for = |is_it: fn(PartitionStanding) -> bool| {
+        let mut told = None;
+        for _ in 0..600 {
+            // Brokers report once a second, and the report is seen by polling.
+            reader.poll(1, Duration::from_millis(50)).unwrap();
+            told = reader.standing().0.into_values().next();
+            if told.is_some_and(is_it) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("not told: {told:?}");
+    };
+    wait_for(|it| 0 < it.lag && it.lag < 200 && it.stalled == Duration::ZERO);
+    wait_for(|it| it == PartitionStanding::default());
 }
