@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     headers,
     record::{Header, Record},
-    review::Place,
+    review::{Place, ReviewId},
 };
 
 /// Topic that the record was read from.
@@ -28,6 +28,10 @@ pub const ATTEMPTS: &str = "dlq.attempts";
 pub const FAILED_AT: &str = "dlq.failed-at";
 /// Whether trying again may help: `true` or `false`.
 pub const RETRYABLE: &str = "dlq.retryable";
+/// Says on a dead letter that its value, or all of it, was too large for the broker: how many bytes it had.
+pub const BYTES_DROPPED: &str = "dlq.bytes-dropped";
+/// On a record that is sent again and names no id itself: the id that it had, which came from where it lay.
+pub const REVIEW_ID: &str = "dlq.review-id";
 
 /// Names of the headers that a dead letter adds; a second failure replaces them.
 const ADDED: [&str; 9] =
@@ -152,18 +156,24 @@ impl<'a> DeathNote<'a> {
     }
 }
 
-/// The record to send for another attempt: as it came, but for the count of attempts, which goes on.
+/// The record to send for another attempt: as it came, but for the count of attempts, which goes on, and for an id where it came
+/// from the record's place, which will be another.
 pub fn to_retry(letter: &Record) -> Record {
     let mut record = letter.clone();
     record
         .headers
         .retain(|header| header.name == ATTEMPTS || !ADDED.contains(&header.name.as_str()));
+    let place = DeathNote::read(letter).map(|note| note.place);
+    if let (None, Some(place)) = (ReviewId::beside_value(&record), place) {
+        record.headers.push(Header::text(REVIEW_ID, ReviewId::of_place(place).to_string()));
+    }
     record
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Review;
 
     fn refused() -> Record {
         Record {
@@ -238,10 +248,24 @@ mod tests {
     #[test]
     fn a_record_to_retry_differs_from_the_one_refused_by_its_count_alone() {
         let refusal = Refusal::new(Stage::Infer, "NotFinite", "a logit is not finite");
-        let again = to_retry(&refusal.to_dead_letter(&refused(), place(), now()));
-        let mut expected = refused();
+        let mut expected = Record { key: Some(b"order-4711".to_vec()), ..refused() };
+        let again = to_retry(&refusal.to_dead_letter(&expected, place(), now()));
         expected.headers.push(Header::text(ATTEMPTS, "1"));
         assert_eq!(again, expected);
+    }
+
+    #[test]
+    fn an_id_that_came_from_the_place_is_kept_however_often_the_record_is_sent_again() {
+        let refusal = Refusal::new(Stage::Infer, "NotFinite", "a logit is not finite");
+        let value = Some(br#"{"review":"fine"}"#.to_vec());
+        let mut record = Record { key: None, value, ..refused() };
+        for offset in [42, 77, 99] {
+            let elsewhere = Place { offset, ..place() };
+            record = to_retry(&refusal.to_dead_letter(&record, elsewhere, now()));
+            let read = Review::from_record(&record, Place { offset: 1_000, ..place() }, now());
+            assert_eq!(read.unwrap().id, ReviewId::of_place(place()));
+        }
+        assert_eq!(record.headers.iter().filter(|header| header.name == REVIEW_ID).count(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`review`]: what comes in; [`text`]: the one rule for what a review's text may be
 //! - [`verdict`]: what goes out
 //! - [`dead_letter`]: what a refused record becomes
+//! - [`redrive`]: that a dead letter was sent again
 //! - [`feedback`]: a label that arrives later
 //! - [`cloudevents`]: attributes of a review and a verdict as events, in headers
 //! - [`json`]: reading values, with errors that name the field
@@ -19,6 +20,7 @@ pub mod feedback;
 pub mod headers;
 pub mod json;
 pub mod record;
+pub mod redrive;
 pub mod review;
 pub mod text;
 pub mod topics;
@@ -27,6 +29,7 @@ pub mod verdict;
 pub use dead_letter::{DeathNote, Refusal, Stage};
 pub use feedback::Feedback;
 pub use record::Record;
+pub use redrive::Redrive;
 pub use review::{IncomingReview, Review, ReviewId};
 pub use text::ReviewText;
 pub use verdict::{ModelRef, Origin, Verdict};

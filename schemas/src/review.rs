@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     cloudevents,
-    dead_letter::{Refusal, Stage},
+    dead_letter::{self, Refusal, Stage},
     headers,
     json::{self, InvalidJson},
     record::{self, Header, Record},
@@ -155,6 +155,15 @@ impl ReviewId {
         Self(Uuid::new_v5(&ID_NAMESPACE, name.as_bytes()).to_string())
     }
 
+    /// The id that a record says outside of its value: its event's, else its key, else the one that it had before it was sent
+    /// again. What was not meant as our id need not be fit for one, and is passed over.
+    pub fn beside_value(record: &Record) -> Option<Self> {
+        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+        let event = cloudevents::read(&record.headers);
+        let before = headers::text(&record.headers, dead_letter::REVIEW_ID);
+        [event.id, key, before].into_iter().flatten().find_map(|id| Self::new(id).ok())
+    }
+
     /// The id of a review that came with an `Idempotency-Key`: the same each time the key is used by `tenant`.
     pub fn of_idempotency_key(tenant: &str, key: &str) -> Self {
         let name = format!("{tenant}\u{0}{key}");
@@ -234,7 +243,7 @@ impl Review {
     /// Reads a record of [`crate::topics::REVIEWS`], whoever produced it.
     ///
     /// The value is JSON, bare or behind Confluent's 5-byte frame (magic byte 0, schema id; Confluent wire format). What the
-    /// value does not say, the `CloudEvents` headers may. The id is the value's, else the event's, else the record's key, else
+    /// value does not say, the `CloudEvents` headers may. The id is the value's, else [`ReviewId::beside_value`], else
     /// [`ReviewId::of_place`]. `now` stands in for times that nobody gave.
     pub fn from_record(record: &Record, place: Place<'_>, now: Timestamp) -> Result<Self, Refusal> {
         let incoming = decode(record.value.as_deref())?;
@@ -246,16 +255,10 @@ impl Review {
         incoming
             .check_lengths()
             .map_err(|error| Refusal::new(Stage::Validate, "InvalidField", error))?;
-        let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         let id = match incoming.id {
             Some(id) => ReviewId::new(id)
                 .map_err(|error| Refusal::new(Stage::Validate, "InvalidId", error))?,
-            // What was not meant as our id need not be fit for one.
-            None => [event.id, key]
-                .into_iter()
-                .flatten()
-                .find_map(|id| ReviewId::new(id).ok())
-                .unwrap_or_else(|| ReviewId::of_place(place)),
+            None => ReviewId::beside_value(record).unwrap_or_else(|| ReviewId::of_place(place)),
         };
         let text = ReviewText::new(&incoming.review)
             .map_err(|error| Refusal::new(Stage::Validate, "InvalidText", error))?;

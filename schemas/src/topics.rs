@@ -6,6 +6,9 @@ pub const REVIEWS: &str = "reviews.v1";
 pub const VERDICTS: &str = "verdicts.v1";
 /// Records of [`REVIEWS`] that were refused, byte for byte, with the reason in headers.
 pub const DEAD_LETTERS: &str = "reviews.v1.dlq";
+/// Notes of which dead letters were sent again; compacted. Key: the dead letter's `partition:offset`. Made by whoever first sends
+/// one again: the line runs without it.
+pub const REDRIVES: &str = "redrives.v1";
 /// Labels that people or later events give to reviews. Key: the review's id.
 pub const FEEDBACK: &str = "feedback.v1";
 

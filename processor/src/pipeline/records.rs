@@ -6,13 +6,12 @@ use broker::{Delivery, OUTBOX_RECORD_BYTES_MAX, Outgoing};
 use chassis::TraceContext;
 use jiff::Timestamp;
 use schemas::{
-    Origin, Record, Refusal, Review, Stage, Verdict, headers, record::Header, review::Place, topics,
+    Origin, Record, Refusal, Review, Stage, Verdict, dead_letter::BYTES_DROPPED, headers,
+    record::Header, review::Place, topics,
 };
 
 use crate::pipeline::Pipeline;
 
-/// Says on a dead letter that its value, or all of it, was too large for the broker: how many bytes it had.
-pub const BYTES_DROPPED: &str = "dlq.bytes-dropped";
 /// Most characters of a dead letter's message.
 const MESSAGE_CHARACTERS_MAX: usize = 1_000;
 

@@ -147,7 +147,7 @@ fn texts_that_break_a_rule_are_refused_and_odd_ones_are_not() {
 #[test]
 fn a_dead_letter_fits_the_broker_whatever_it_holds() {
     let dropped = |outgoing: &Outgoing| {
-        headers::text(&outgoing.record.headers, records::BYTES_DROPPED).is_some()
+        headers::text(&outgoing.record.headers, dead_letter::BYTES_DROPPED).is_some()
     };
     let wrong_type =
         serde_json::json!({"review": "good", "metadata": "x".repeat(900_000)}).to_string();
