@@ -1,6 +1,6 @@
 //! Reading Kafka at least once: as a member of a group, or from the end of a topic without one.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, thread, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -24,6 +24,10 @@ use crate::{
 
 /// How long one question to the cluster may take when a tail is made.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most times that a topic is looked at which was just made, and the pause between two looks.
+const LOOKS_MAX: usize = 20;
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// Reads Kafka at `read_committed`.
 pub struct KafkaSubscribe {
@@ -84,6 +88,26 @@ impl KafkaSubscribe {
 
 /// Where a tail begins, in every partition, as numbers: "the end" would be looked up only later, and skip what comes meanwhile.
 pub(super) fn start<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topics: &[&str],
+    from: TailFrom,
+) -> KafkaResult<TopicPartitionList> {
+    for _ in 1..LOOKS_MAX {
+        match look(consumer, topics, from) {
+            Err(error) if is_being_made(&error) => thread::sleep(LOOK_PAUSE),
+            outcome => return outcome,
+        }
+    }
+    look(consumer, topics, from)
+}
+
+/// Whether the broker that was asked does not know yet that it leads the partition.
+fn is_being_made(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
+    matches!(error.rdkafka_error_code(), Some(LeaderNotAvailable | NotLeaderForPartition))
+}
+
+fn look<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &[&str],
     from: TailFrom,
