@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use chassis::settings::assignment;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{check::CheckArgs, replay::ReplayArgs, store::StoreArgs};
+use crate::{check::CheckArgs, dlq::DlqArgs, replay::ReplayArgs, store::StoreArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +15,7 @@ Examples:
   verdict load --rate 50 --duration 30s    load on a running line, latencies at the end
   verdict tap --from beginning             verdicts as they come
   verdict check                            that every review has one verdict
+  verdict dlq list --since 1d              what was refused, and why
   verdict config print > verdict.toml      every setting with its value
 
 Settings come from a file (--config, TOML), then the environment (VERDICT_SINK__ROWS_MAX
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Make the tables of the store, count its rows
     Store(StoreArgs),
+    /// Work with dead letters: the records that the line refused
+    Dlq(DlqArgs),
     /// Show or check the settings
     Config(ConfigArgs),
     /// Print a completion script for a shell: source <(verdict completions bash)
@@ -224,8 +227,8 @@ pub(crate) enum ConfigCommand {
     Check(SettingsArgs),
 }
 
-/// `30s`, `2m`, `1h`, `250ms`.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+/// `30s`, `2m`, `1h`, `7d`, `250ms`.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     let split = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.parse().map_err(|_error| format!("`{number}` is not a number"))?;
@@ -234,7 +237,8 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         "s" | "" => number,
         "m" => number * 60.0,
         "h" => number * 3_600.0,
-        _ => return Err(format!("unknown unit `{unit}`: use ms, s, m or h")),
+        "d" => number * 86_400.0,
+        _ => return Err(format!("unknown unit `{unit}`: use ms, s, m, h or d")),
     };
     std::time::Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

@@ -4,6 +4,7 @@
 mod bad_records;
 mod checking;
 mod command_line;
+mod dead_letters;
 mod exactly_once;
 mod line;
 mod replaying;
