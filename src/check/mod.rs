@@ -140,7 +140,9 @@ async fn compare(
     let mut from = None;
     loop {
         let page = store.scan(from.as_ref(), ROWS_MAX).await?;
-        page.items.iter().for_each(|row| rows.row(row, tally, topic_is_whole));
+        for row in &page.items {
+            rows.row(row, tally, topic_is_whole);
+        }
         from = page.next;
         if from.is_none() {
             rows.finish(topics::VERDICTS, tally);

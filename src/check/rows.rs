@@ -142,7 +142,9 @@ mod tests {
             let verdict = tally.verdict(delivery).unwrap();
             compared.verdict(delivery, verdict, delivery.offset < 3);
         }
-        rows.iter().for_each(|row| compared.row(row, &mut tally, true));
+        for row in rows {
+            compared.row(row, &mut tally, true);
+        }
         compared.finish("verdicts.v1", &mut tally);
         check(&tally, expected);
         assert_eq!(compared.count, u64::try_from(rows.len()).unwrap());

@@ -51,9 +51,10 @@ pub(crate) fn run(args: &ReplayArgs, runtime: &Runtime) -> anyhow::Result<ExitCo
     let settings = settings(args)?;
     let _telemetry = chassis::telemetry::start("verdict", &settings.telemetry)?;
     let bundle = settings.model.open()?;
-    let destination = match args.to_store {
-        true => Destination::Store { overwrite: args.overwrite },
-        false => Destination::Topic(args.to_topic.clone()),
+    let destination = if args.to_store {
+        Destination::Store { overwrite: args.overwrite }
+    } else {
+        Destination::Topic(args.to_topic.clone())
     };
     let plan = Plan { from: args.from, to: args.to, model: bundle.model_ref(), destination };
     let name = args.name.clone().unwrap_or_else(|| plan.name());
@@ -187,12 +188,14 @@ impl Scan<'_> {
         while !self.stop.is_cancelled() {
             let deliveries = scan.read(self.round_max)?;
             let is_end = deliveries.is_empty();
-            deliveries.iter().for_each(|delivery| state.advance(delivery));
+            for delivery in &deliveries {
+                state.advance(delivery);
+            }
             if is_end {
                 state.finish();
             }
-            let scored = score(deliveries, state, scorer);
-            output.write(scored, state)?;
+            let round = score(deliveries, state, scorer);
+            output.write(round, state)?;
             self.bar.set_position(state.offsets().1);
             if is_end {
                 break;

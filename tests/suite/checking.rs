@@ -131,11 +131,11 @@ async fn tamper(line: &Line) {
         changed(first, |_same| {}),
         // Foreign weights under a known name, and a model that nobody asked for. Both name no review.
         changed(first, |verdict| {
-            verdict.model.digest = "sha256:foreign".to_owned();
+            "sha256:foreign".clone_into(&mut verdict.model.digest);
             verdict.origin = None;
         }),
         changed(first, |verdict| {
-            verdict.model.version = "2".to_owned();
+            "2".clone_into(&mut verdict.model.version);
             verdict.origin = None;
         }),
         // A verdict of a review that nobody has read yet.

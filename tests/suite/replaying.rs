@@ -121,9 +121,10 @@ fn is_poison(number: i64) -> bool {
 }
 
 fn review(number: i64) -> Outgoing {
-    let value = match is_poison(number) {
-        true => "{\"review\": 7}".to_owned(),
-        false => format!("{{\"review\": \"Room {number} was clean.\"}}"),
+    let value = if is_poison(number) {
+        "{\"review\": 7}".to_owned()
+    } else {
+        format!("{{\"review\": \"Room {number} was clean.\"}}")
     };
     let record = Record {
         key: Some(format!("review-{number}").into_bytes()),

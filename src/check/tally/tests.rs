@@ -60,7 +60,9 @@ fn ended(mut tally: Tally, verdicts: impl IntoIterator<Item = i64>) -> Tally {
     for (at, offset) in (0..).zip(verdicts) {
         tally.verdict(&of(at, offset));
     }
-    (10..18).for_each(|offset| tally.review(&review(offset)));
+    for offset in 10..18 {
+        tally.review(&review(offset));
+    }
     tally.finish(0);
     tally
 }
@@ -99,7 +101,9 @@ fn an_offset_that_holds_no_record_is_not_missed() {
         tally.verdict(&of(at, offset));
     }
     // 12 and 13 were a transaction that was aborted, and its marker.
-    [10, 11, 14].into_iter().for_each(|offset| tally.review(&review(offset)));
+    for offset in [10, 11, 14] {
+        tally.review(&review(offset));
+    }
     tally.finish(0);
     check(&tally, &[]);
 }
@@ -137,7 +141,9 @@ fn verdicts_of_one_key_follow_their_reviews() {
     {
         tally.verdict(&verdict(at, key, |verdict| origin(verdict).offset = offset));
     }
-    (10..18).for_each(|offset| tally.review(&review(offset)));
+    for offset in 10..18 {
+        tally.review(&review(offset));
+    }
     tally.finish(0);
     // The verdict of 12 came after that of 13; the second of 10 is a duplicate and no more.
     check(&tally, &[(Fault::OutOfOrder, 1), (Fault::Duplicated, 1)]);
@@ -189,10 +195,10 @@ fn what_names_no_review_is_unexplained() {
     tally.dead_letter(&delivery("reviews.v1.dlq", 0, Record::default()));
     tally.verdict(&of(9, 12));
     // 12 is a place without a record.
-    [10, 11, 13, 14].into_iter().for_each(|offset| {
+    for offset in [10, 11, 13, 14] {
         tally.verdict(&of(offset, offset));
         tally.review(&review(offset));
-    });
+    }
     tally.finish(0);
     check(&tally, &[(Fault::Unexplained, 7)]);
 }
@@ -206,7 +212,9 @@ fn outcomes_of_reviews_that_are_no_longer_kept_are_let_be() {
 fn where_outcomes_were_deleted_as_many_may_be_missing() {
     let mut tally = tally();
     tally.verdict(&of(0, 12));
-    (10..15).for_each(|offset| tally.review(&review(offset)));
+    for offset in 10..15 {
+        tally.review(&review(offset));
+    }
     tally.finish(3);
     check(&tally, &[(Fault::Lost, 1)]);
     assert_eq!(tally.counts.forgotten, 3);

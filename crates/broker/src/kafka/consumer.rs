@@ -3,6 +3,7 @@
 use std::{
     ops::RangeInclusive,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,11 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use super::{client::ConnectError, membership::Membership, settings::KafkaSettings};
+use super::{
+    client::{ConnectError, is_transient},
+    membership::Membership,
+    settings::KafkaSettings,
+};
 use crate::{delivery::Progress, ledger::Partition};
 
 /// How reading is tuned; an operator may change it.
@@ -37,6 +42,9 @@ const TUNING: &[(&str, &str)] = &[
 
 /// What brokers allow unless told otherwise (`group.min.session.timeout.ms`, `group.max.session.timeout.ms`).
 const SESSION_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(6)..=Duration::from_mins(30);
+
+/// Pause before a question that the cluster cannot answer yet is asked again.
+const ASK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What all consumers share.
 pub(super) fn reader_config(
@@ -151,6 +159,27 @@ pub(super) fn offsets(progress: &Progress) -> KafkaResult<TopicPartitionList> {
         list.add_partition_offset(topic, *partition, Offset::Offset(next))?;
     }
     Ok(list)
+}
+
+/// The first offset of a partition that is kept, and the one after the last: at `read_committed` the last stable one.
+///
+/// A leader that was chosen a moment ago does not know it yet, and says so: asked again within `wait`, it answers.
+#[expect(clippy::disallowed_methods, reason = "a wait for the cluster, at the edge")]
+pub(super) fn ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    wait: Duration,
+) -> KafkaResult<(i64, i64)> {
+    let started = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, wait) {
+            Err(error) if is_transient(&error) && started.elapsed() < wait => {
+                thread::sleep(ASK_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The numbers of all partitions of a topic.

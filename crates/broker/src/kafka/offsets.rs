@@ -1,6 +1,6 @@
 //! How far topics reach and groups have read, asked from outside any group. Blocking.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -10,7 +10,7 @@ use rdkafka::{
 
 use super::{
     client::{ConnectError, Logged, creation_error},
-    consumer::{partitions_of, reader_config, shared},
+    consumer::{ends, partitions_of, reader_config, shared},
     diagnosis::diagnosed,
     settings::KafkaSettings,
 };
@@ -37,7 +37,7 @@ pub fn committed(
             for element in consumer.committed_offsets(asked, ASK_TIMEOUT)?.elements() {
                 element.error()?;
                 if let Offset::Offset(next) = element.offset() {
-                    progress.0.insert((topic.clone(), element.partition()), next);
+                    progress.0.insert((Arc::clone(&topic), element.partition()), next);
                 }
             }
         }
@@ -57,7 +57,7 @@ pub fn watermarks(
     let ask = || -> KafkaResult<BTreeMap<i32, Range<i64>>> {
         let partitions = partitions_of(&consumer, topic, ASK_TIMEOUT)?;
         let marks = partitions.into_iter().map(|partition| {
-            let (low, high) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
+            let (low, high) = ends(&consumer, topic, partition, ASK_TIMEOUT)?;
             Ok((partition, low..high))
         });
         marks.collect()

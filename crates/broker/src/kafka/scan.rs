@@ -17,7 +17,7 @@ use rdkafka::{
 
 use super::{
     client::{ConnectError, Logged, call_error, creation_error},
-    consumer::{reader_config, shared},
+    consumer::{ends, reader_config, shared},
     diagnosis::diagnosed,
     records::delivery,
     settings::KafkaSettings,
@@ -132,7 +132,7 @@ fn spans(
     let mut spans = BTreeMap::new();
     for element in start(consumer, &[topic], from)?.elements() {
         let partition = element.partition();
-        let (_first, end) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
+        let (_first, end) = ends(consumer, topic, partition, ASK_TIMEOUT)?;
         let Offset::Offset(first) = element.offset() else { continue };
         spans.insert(partition, first..end);
     }

@@ -10,14 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{
-    consumer::{BaseConsumer, Consumer as _},
-    error::KafkaResult,
-};
+use rdkafka::{consumer::BaseConsumer, error::KafkaResult};
 
 use super::{
     client::{ConnectError, Logged, creation_error},
-    consumer::{partitions_of, reader_config},
+    consumer::{ends, partitions_of, reader_config},
     diagnosis::diagnosed,
     settings::KafkaSettings,
 };
@@ -79,7 +76,7 @@ pub fn settled(
 fn spans(consumer: &BaseConsumer<Logged>, topic: &str) -> KafkaResult<BTreeMap<i32, Range<i64>>> {
     let partitions = partitions_of(consumer, topic, ASK_TIMEOUT)?;
     let span = |partition| {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
+        let (low, high) = ends(consumer, topic, partition, ASK_TIMEOUT)?;
         Ok((partition, low..high))
     };
     partitions.into_iter().map(span).collect()

@@ -10,7 +10,7 @@ use rdkafka::{
 
 use super::{
     client::{ConnectError, creation_error, is_transient},
-    consumer::{drain, join_config, offsets, partitions_of, reader_config, shared},
+    consumer::{drain, ends, join_config, offsets, partitions_of, reader_config, shared},
     diagnosis::diagnosed,
     membership::Membership,
     records::delivery,
@@ -116,7 +116,7 @@ fn look<C: ConsumerContext>(
     for topic in topics {
         for partition in partitions_of(consumer, topic, ASK_TIMEOUT)? {
             // At read_committed the end is before the first open transaction.
-            let (first, end) = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?;
+            let (first, end) = ends(consumer, topic, partition, ASK_TIMEOUT)?;
             let offset = match from {
                 TailFrom::Beginning => first,
                 TailFrom::End => end,
