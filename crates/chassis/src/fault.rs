@@ -1,6 +1,7 @@
 //! Points at which a test lets this process die, as by `kill -9`: what is left behind then is what exactly-once has to survive.
 //!
 //! A fault is armed from outside by `VERDICT_TEST_FAULT=NAME:N`: the process kills itself at the N-th passage of the point NAME.
+//! With `NAME:N:stop` it stops itself instead (SIGSTOP), until somebody continues it: a zombie that holds what it held.
 //! The points are compiled into every build, so that the build that was tested is the one that is shipped; a point that is not
 //! armed costs one atomic load.
 
@@ -28,6 +29,8 @@ struct Armed {
     name: String,
     /// Passages up to and with the deadly one.
     passages_left: AtomicU64,
+    /// SIGKILL, or SIGSTOP.
+    signal: Signal,
 }
 
 /// Kills this process, if the fault of this name is armed and its passage has come.
@@ -37,26 +40,27 @@ pub fn point(name: &str) {
 
 /// As [`point`], with something done before death: what has to be on its way, for instance, is waited for.
 pub fn point_after(name: &str, before: impl FnOnce()) {
-    if is_due(name) {
+    if let Some(signal) = due(name) {
         before();
-        die();
+        meet(signal);
     }
 }
 
 /// As [`point`], but death comes 0 to 3 ms later, from another thread: in the midst of the call that follows.
 pub fn point_soon(name: &str) {
-    if is_due(name) {
+    if let Some(signal) = due(name) {
         let left = Duration::from_micros(rand::random_range(0..=SOON_MAX_US));
         thread::spawn(move || {
             thread::sleep(left);
-            die();
+            meet(signal);
         });
     }
 }
 
-fn is_due(name: &str) -> bool {
+/// The signal of the fault of this name, if its passage has come.
+fn due(name: &str) -> Option<Signal> {
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
-    ARMED.get_or_init(armed).as_ref().is_some_and(|armed| armed.passes(name))
+    ARMED.get_or_init(armed).as_ref().filter(|armed| armed.passes(name)).map(|armed| armed.signal)
 }
 
 fn armed() -> Option<Armed> {
@@ -64,16 +68,20 @@ fn armed() -> Option<Armed> {
     let armed = Armed::parse(&text);
     match &armed {
         Some(_) => tracing::warn!(fault = text, "armed to die, as a test asked"),
-        None => tracing::error!(fault = text, "{VARIABLE} is not NAME:N; nothing is armed"),
+        None => tracing::error!(fault = text, "{VARIABLE} is not NAME:N[:stop]; nothing is armed"),
     }
     armed
 }
 
 impl Armed {
     fn parse(text: &str) -> Option<Self> {
-        let (name, passages) = text.split_once(':')?;
+        let (name, rest) = text.split_once(':')?;
+        let (passages, signal) = match rest.strip_suffix(":stop") {
+            Some(passages) => (passages, Signal::STOP),
+            None => (rest, Signal::KILL),
+        };
         let passages: u64 = passages.parse().ok().filter(|passages| 0 < *passages)?;
-        Some(Self { name: name.to_owned(), passages_left: AtomicU64::new(passages) })
+        Some(Self { name: name.to_owned(), passages_left: AtomicU64::new(passages), signal })
     }
 
     /// Counts a passage. Whether it is the deadly one.
@@ -82,12 +90,14 @@ impl Armed {
     }
 }
 
-/// Nothing is flushed, nothing is dropped, nobody is told.
-fn die() -> ! {
-    let killed = kill_process(getpid(), Signal::KILL);
-    // Not reached, unless the system forbids a process its own death.
-    tracing::error!(?killed, "alive after its own kill");
-    process::abort()
+/// Nothing is flushed, nothing is dropped, nobody is told. Returns if the process was stopped and has been continued.
+fn meet(signal: Signal) {
+    let sent = kill_process(getpid(), signal);
+    if signal != Signal::STOP {
+        // Not reached, unless the system forbids a process its own death.
+        tracing::error!(?sent, "alive after its own kill");
+        process::abort()
+    }
 }
 
 #[cfg(test)]
@@ -98,8 +108,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_name_and_a_number_arms_nothing() {
-        for text in ["", "after_poll", "after_poll:", "after_poll:x", "after_poll:0"] {
+        for text in
+            ["", "after_poll", "after_poll:", "after_poll:x", "after_poll:0", "a:1:2", "a:stop"]
+        {
             assert!(Armed::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_kills_unless_it_is_to_stop() {
+        for (text, signal) in [("here:3", Signal::KILL), ("here:3:stop", Signal::STOP)] {
+            assert_eq!(Armed::parse(text).map(|armed| armed.signal), Some(signal), "{text}");
         }
     }
 
