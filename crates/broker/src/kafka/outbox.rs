@@ -1,7 +1,10 @@
 //! Sending the records of a transaction, and waiting until all are delivered.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -27,6 +30,9 @@ const ROOM_WAIT: Duration = Duration::from_millis(5);
 const FORGET_TIMEOUT: Duration = Duration::from_millis(50);
 const FORGET_PAUSE: Duration = Duration::from_micros(20);
 
+/// What librdkafka calls a lost connection in its log, whoever broke it. It has no other word for it.
+const CONNECTION_LOST: &str = "FAIL";
+
 /// Counts the records of a transaction that are on their way.
 ///
 /// rdkafka's own `flush` (and so its `commit_transaction`, which begins with one) sleeps in steps of 100 ms while
@@ -35,6 +41,7 @@ const FORGET_PAUSE: Duration = Duration::from_micros(20);
 pub(super) struct Outbox {
     state: Mutex<State>,
     changed: Condvar,
+    has_lost_connection: AtomicBool,
 }
 
 #[derive(Default)]
@@ -100,6 +107,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether a connection broke since the producer was made. What was asked on it may still reach the broker, whenever.
+    pub(super) fn has_lost_connection(&self) -> bool {
+        self.has_lost_connection.load(Ordering::Relaxed)
+    }
+
     /// Waits until nothing is on its way, delivered or not, at most `wait`.
     pub(super) fn settle(&self, wait: Duration) {
         let settled =
@@ -114,6 +126,9 @@ impl Outbox {
 
 impl ClientContext for Outbox {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == CONNECTION_LOST {
+            self.has_lost_connection.store(true, Ordering::Relaxed);
+        }
         log_line(level, facility, message);
     }
 

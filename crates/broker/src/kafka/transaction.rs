@@ -5,6 +5,7 @@ use std::time::Duration;
 use chassis::fault;
 use rdkafka::{
     ClientConfig, TopicPartitionList,
+    config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     producer::{Producer as _, ThreadedProducer},
@@ -51,6 +52,10 @@ const TUNING: &[(&str, &str)] = &[
 /// A producer with a transactional id. It is thrown away, and made anew with the same id, whenever the outcome of a
 /// transaction is unknown: librdkafka 2.12 has no other way to find out (it lacks KIP-890). Its successor's first act
 /// has the coordinator finish what was left open.
+///
+/// So it is after each transaction in which a connection broke, however it ended: librdkafka asks again on a new connection, and
+/// what it asked on the old one may reach the coordinator later, in the midst of another transaction, and end that one. All
+/// transactions of a producer have one epoch, so that the coordinator cannot tell; a successor has the next.
 pub(super) struct Transactor {
     config: ClientConfig,
     delivery_timeout: Duration,
@@ -99,6 +104,8 @@ impl Transactor {
         config.set("partitioner", "murmur2_random");
         config.set("message.max.bytes", (OUTBOX_RECORD_BYTES_MAX + FRAME_BYTES_MAX).to_string());
         config.set("queue.buffering.max.messages", QUEUE_RECORDS_MAX.to_string());
+        // Lost connections are heard of by way of the log, at this level.
+        config.set("log.connection.close", "true").set_log_level(RDKafkaLogLevel::Info);
         Ok(Self { config, delivery_timeout, producer: None, is_initialised: false })
     }
 
@@ -153,6 +160,24 @@ impl Transactor {
     /// Writes `outbox`, and `offsets` as a member of a generation of a group, in one transaction. After an error the caller
     /// goes back and calls [`Transactor::ready`].
     pub(super) fn run(
+        &mut self,
+        outbox: &[Outgoing],
+        offsets: Option<Offsets<'_>>,
+    ) -> Result<(), Failure> {
+        let outcome = self.transact(outbox, offsets);
+        if self.producer.as_ref().is_some_and(|it| it.context().has_lost_connection()) {
+            tracing::info!("producer made anew, for it has lost a connection");
+            self.producer = None;
+            self.is_initialised = false;
+            // Should this fail, the next transaction does, and its caller goes back.
+            if let Err(failure) = self.ready(CALL_TIMEOUT) {
+                tracing::debug!(?failure, "not ready yet");
+            }
+        }
+        outcome
+    }
+
+    fn transact(
         &mut self,
         outbox: &[Outgoing],
         offsets: Option<Offsets<'_>>,
