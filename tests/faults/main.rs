@@ -1,0 +1,33 @@
+//! What the line survives: each fault that we can make, on real servers, with figures.
+//!
+//! Every proof has a short form, which any run of the tests includes, and a long one (`VERDICT_PROVE=long`); `dev/prove` runs
+//! either by name. What must hold is asserted on counts alone. Times are printed and never asserted, but for limits that mean
+//! that something is stuck.
+//!
+//! # Layout
+//! - `proof`, `form`, `report`: what all proofs share, how long they are, what they print
+//! - `servers`, `replica`: real servers, real binaries
+//! - `feed`, `clients`, `stream`: reviews in over Kafka and over HTTP, verdicts out; `checker`: the truth
+//! - one file a proof: `kills` (P1), `zombies` (P2), `bounces` (P3), `delays` (P4) with its `proxy`, `scaling` (P5), `intake`
+//!   (P7), `poison` (P8), `soak` (P10)
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
+mod bounces;
+mod checker;
+mod clients;
+mod delays;
+mod feed;
+mod form;
+mod intake;
+mod kills;
+mod poison;
+mod proof;
+mod proxy;
+mod replica;
+mod report;
+mod scaling;
+mod servers;
+mod soak;
+mod stream;
+mod zombies;
