@@ -157,6 +157,7 @@ impl KafkaExchange {
 
 impl Exchange for KafkaExchange {
     fn poll(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, ExchangeError> {
+        self.transactor.serve();
         if self.is_astray {
             match self.go_back(BACK_IN_POLL_TIMEOUT.max(wait)) {
                 Ok(()) => {}

@@ -1,20 +1,21 @@
-//! Sending the records of a transaction, and waiting until all are delivered.
+//! Sending the records of a transaction, and serving what librdkafka tells of them.
 
 use std::{
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
 };
 
+use chassis::clock;
 use rdkafka::{
     client::ClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::DeliveryResult,
-    producer::{Producer as _, ProducerContext, ThreadedProducer},
+    producer::{BaseProducer, Producer as _, ProducerContext},
 };
 
 use super::{
@@ -23,24 +24,27 @@ use super::{
 };
 use crate::delivery::Outgoing;
 
-/// How long a sender waits for room before it looks again.
-const ROOM_WAIT: Duration = Duration::from_millis(5);
+/// The producer of transactions. Its events are served by whoever calls it, not by a thread in the background: when a call has
+/// returned and [`Outbox::serve`] after it, all is known that librdkafka had to say until then.
+pub(super) type Producer = BaseProducer<Outbox>;
 
-/// How long librdkafka may take to forget a record after it has reported its delivery, and the pause between looks.
-const FORGET_TIMEOUT: Duration = Duration::from_millis(50);
-const FORGET_PAUSE: Duration = Duration::from_micros(20);
+/// How long one wait for events takes. rdkafka's `poll` uses up its time, whatever comes.
+const SERVE_STEP: Duration = Duration::from_micros(200);
 
-/// What librdkafka calls a lost connection in its log, whoever broke it. It has no other word for it.
-const CONNECTION_LOST: &str = "FAIL";
+/// Most events that are served at once without waiting; far more than ever lie there.
+const EVENTS_MAX: usize = 100_000;
+
+/// What librdkafka calls a lost connection in its log, whoever broke it: its end, and requests that were not answered in time, after
+/// which it breaks the connection itself and says so at `debug` only. It has no other word for them.
+///
+/// It also breaks connections to a coordinator that has moved, without a word: what was asked of the former one late, that one
+/// refuses (`NOT_COORDINATOR`).
+const CONNECTION_LOST: [&str; 2] = ["FAIL", "REQTMOUT"];
 
 /// Counts the records of a transaction that are on their way.
-///
-/// rdkafka's own `flush` (and so its `commit_transaction`, which begins with one) sleeps in steps of 100 ms while
-/// anything is on its way. Waiting here first makes a small transaction take milliseconds.
 #[derive(Default)]
 pub(super) struct Outbox {
     state: Mutex<State>,
-    changed: Condvar,
     has_lost_connection: AtomicBool,
 }
 
@@ -59,64 +63,79 @@ impl Outbox {
     /// Hands one record to librdkafka. A full queue is waited for, at most `wait` for each record.
     pub(super) fn send(
         &self,
-        producer: &ThreadedProducer<Self>,
+        producer: &Producer,
         outgoing: &Outgoing,
         wait: Duration,
     ) -> KafkaResult<()> {
         self.state().in_flight += 1;
-        let mut waits_left = wait.as_millis() / ROOM_WAIT.as_millis();
+        let until = clock::monotonic() + wait;
         loop {
             let Err((error, _)) = producer.send(unsent(outgoing, ())) else { return Ok(()) };
             let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-            if !is_full || waits_left == 0 {
+            if !is_full || until <= clock::monotonic() {
                 self.state().in_flight -= 1;
                 return Err(error);
             }
-            waits_left -= 1;
-            // Woken by the next delivery; a missed one costs one wait.
-            let waited = self.changed.wait_timeout(self.state(), ROOM_WAIT);
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            producer.poll(SERVE_STEP);
         }
     }
 
     /// Waits until every record is delivered, at most `wait`.
-    pub(super) fn delivered(
-        &self,
-        producer: &ThreadedProducer<Self>,
-        wait: Duration,
-    ) -> KafkaResult<()> {
-        let state = self.state();
-        let pending = |state: &mut State| 0 < state.in_flight && state.failed.is_none();
-        let (mut state, timeout) = self
-            .changed
-            .wait_timeout_while(state, wait, pending)
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = state.failed.take() {
-            return Err(error);
+    pub(super) fn delivered(&self, producer: &Producer, wait: Duration) -> KafkaResult<()> {
+        let is_over = |state: &State| state.in_flight == 0 || state.failed.is_some();
+        let in_time = self.serve_until(producer, wait, is_over);
+        match self.state().failed.take() {
+            Some(error) => Err(error),
+            None if in_time => Ok(()),
+            None => Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut)),
         }
-        if timeout.timed_out() {
-            return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
-        }
-        drop(state);
-        // A record is forgotten just after its delivery is reported: microseconds that would cost 100 ms in `flush`.
-        let mut looks_left = FORGET_TIMEOUT.as_micros() / FORGET_PAUSE.as_micros();
-        while 0 < looks_left && 0 < producer.in_flight_count() {
-            thread::sleep(FORGET_PAUSE);
-            looks_left -= 1;
-        }
-        Ok(())
-    }
-
-    /// Whether a connection broke since the producer was made. What was asked on it may still reach the broker, whenever.
-    pub(super) fn has_lost_connection(&self) -> bool {
-        self.has_lost_connection.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing is on its way, delivered or not, at most `wait`.
-    pub(super) fn settle(&self, wait: Duration) {
-        let settled =
-            self.changed.wait_timeout_while(self.state(), wait, |state| 0 < state.in_flight);
-        drop(settled.unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn settle(&self, producer: &Producer, wait: Duration) {
+        self.serve_until(producer, wait, |state| state.in_flight == 0);
+    }
+
+    /// Serves the events that are there.
+    pub(super) fn serve(&self, producer: &Producer) {
+        let mut left = EVENTS_MAX;
+        // What librdkafka calls in flight are records and, beyond these, events that wait to be served.
+        let has_events = || {
+            let count = usize::try_from(producer.in_flight_count()).unwrap_or(0);
+            self.state().in_flight < count
+        };
+        while 0 < left && has_events() {
+            producer.poll(Duration::ZERO);
+            left -= 1;
+        }
+    }
+
+    /// Whether a connection broke since the producer was made. What was asked on it may still reach the broker, whenever.
+    ///
+    /// A lost connection is an event, which comes before the answer to what was asked again on a new one: it is known as soon as
+    /// a call has returned, and not a moment later.
+    pub(super) fn has_lost_connection(&self, producer: &Producer) -> bool {
+        self.serve(producer);
+        self.has_lost_connection.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is over in time. Serves events meanwhile.
+    fn serve_until(
+        &self,
+        producer: &Producer,
+        wait: Duration,
+        is_over: impl Fn(&State) -> bool,
+    ) -> bool {
+        let until = clock::monotonic() + wait;
+        loop {
+            if is_over(&self.state()) {
+                return true;
+            }
+            if until <= clock::monotonic() {
+                return false;
+            }
+            producer.poll(SERVE_STEP);
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -124,9 +143,28 @@ impl Outbox {
     }
 }
 
+/// Makes a call that waits inside of librdkafka for deliveries, which somebody else has to serve.
+pub(super) fn served<T>(producer: &Producer, call: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let serving = || {
+            while !is_over.load(Ordering::Acquire) {
+                producer.poll(SERVE_STEP);
+            }
+        };
+        // Without it the call takes until its own timeout.
+        if let Err(error) = thread::Builder::new().spawn_scoped(scope, serving) {
+            tracing::warn!(%error, "no thread to serve deliveries");
+        }
+        let outcome = call();
+        is_over.store(true, Ordering::Release);
+        outcome
+    })
+}
+
 impl ClientContext for Outbox {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if facility == CONNECTION_LOST {
+        if CONNECTION_LOST.contains(&facility) {
             self.has_lost_connection.store(true, Ordering::Relaxed);
         }
         log_line(level, facility, message);
@@ -146,7 +184,5 @@ impl ProducerContext for Outbox {
         if let Err((error, _)) = result {
             state.failed.get_or_insert_with(|| error.clone());
         }
-        drop(state);
-        self.changed.notify_all();
     }
 }

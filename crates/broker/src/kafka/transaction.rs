@@ -8,13 +8,13 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    producer::{Producer as _, ThreadedProducer},
+    producer::Producer as _,
 };
 
 use super::{
     client::{ConnectError, creation_error},
     diagnosis::no_answer,
-    outbox::Outbox,
+    outbox::{Outbox, Producer, served},
     publish::is_refusal,
     records::FRAME_BYTES_MAX,
     settings::KafkaSettings,
@@ -62,8 +62,6 @@ pub(super) struct Transactor {
     producer: Option<Producer>,
     is_initialised: bool,
 }
-
-type Producer = ThreadedProducer<Outbox>;
 
 /// How far was read, and by which member of a group.
 type Offsets<'a> = (&'a TopicPartitionList, &'a ConsumerGroupMetadata);
@@ -157,6 +155,13 @@ impl Transactor {
         }
     }
 
+    /// Serves what librdkafka has to tell between transactions.
+    pub(super) fn serve(&self) {
+        if let Some(producer) = &self.producer {
+            producer.context().serve(producer);
+        }
+    }
+
     /// Writes `outbox`, and `offsets` as a member of a generation of a group, in one transaction. After an error the caller
     /// goes back and calls [`Transactor::ready`].
     pub(super) fn run(
@@ -165,7 +170,7 @@ impl Transactor {
         offsets: Option<Offsets<'_>>,
     ) -> Result<(), Failure> {
         let outcome = self.transact(outbox, offsets);
-        if self.producer.as_ref().is_some_and(|it| it.context().has_lost_connection()) {
+        if self.producer.as_ref().is_some_and(|it| it.context().has_lost_connection(it)) {
             tracing::info!("producer made anew, for it has lost a connection");
             self.producer = None;
             self.is_initialised = false;
@@ -191,8 +196,8 @@ impl Transactor {
         if !may_abort(producer, &error) {
             return Err(self.give_up(&error));
         }
-        producer.context().settle(SETTLE_TIMEOUT);
-        match repeat(|| producer.abort_transaction(CALL_TIMEOUT)) {
+        producer.context().settle(producer, SETTLE_TIMEOUT);
+        match repeat(|| served(producer, || producer.abort_transaction(CALL_TIMEOUT))) {
             Ok(()) if is_refusal(&error) => Err(Failure::Refused(error.to_string())),
             Ok(()) => Err(Failure::Aborted(error.to_string())),
             Err(abort) => Err(self.give_up(&abort)),
@@ -229,7 +234,9 @@ fn attempt(
         producer.context().send(producer, outgoing, delivery_timeout)?;
         if index == outbox.len() / 2 {
             // What was sent is to be found in the log, or the point would be the same as the one before.
-            fault::point_after("mid_produce", || producer.context().settle(SETTLE_TIMEOUT));
+            fault::point_after("mid_produce", || {
+                producer.context().settle(producer, SETTLE_TIMEOUT)
+            });
         }
     }
     fault::point("before_send_offsets");
