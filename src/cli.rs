@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use chassis::settings::assignment;
+pub(crate) use chassis::settings::SettingsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{check::CheckArgs, dlq::DlqArgs, replay::ReplayArgs, store::StoreArgs};
@@ -18,7 +18,7 @@ Examples:
   verdict dlq list --since 1d              what was refused, and why
   verdict config print > verdict.toml      every setting with its value
 
-Settings come from a file (--config, TOML), then the environment (VERDICT_SINK__ROWS_MAX
+Settings come from a file (--config, else verdict.toml in this folder), then the environment (VERDICT_SINK__ROWS_MAX
 is rows_max in [sink]), then flags; the later wins. `verdict config check` says what is
 wrong with them, and where.";
 
@@ -67,18 +67,6 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         into: PathBuf,
     },
-}
-
-/// Flags that every subcommand with settings takes.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct SettingsArgs {
-    /// Settings file in TOML [default: verdict.toml in this folder, if there]
-    #[arg(long, env = "VERDICT_CONFIG", value_name = "FILE", help_heading = "Settings")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Overrides one setting, as often as needed: --set up.partitions=8
-    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Settings", value_parser = assignment)]
-    pub(crate) overrides: Vec<(String, String)>,
 }
 
 #[derive(Args, Clone, Debug, Default)]

@@ -2,16 +2,13 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use broker::kafka::KafkaSettings;
-use chassis::{
-    settings::Sources,
-    telemetry::{LogFormat, LogOutput, TelemetrySettings},
-};
+use chassis::telemetry::{LogFormat, LogOutput, TelemetrySettings};
 use serde::{Deserialize, Serialize};
 use store::StoreSettings;
 
@@ -120,13 +117,10 @@ impl Default for ModelSettings {
 impl Settings {
     /// Reads the file, the environment and the flags; the later wins.
     pub(crate) fn load(args: &SettingsArgs, flags: Vec<(String, String)>) -> anyhow::Result<Self> {
-        let overrides = args.overrides.iter().cloned().chain(flags).collect();
-        let sources = Sources {
-            file: file(args.config.as_deref()),
-            environment_prefix: "VERDICT_",
-            environment_ignored: ENVIRONMENT_IGNORED,
-            overrides,
-        };
+        let mut args = args.clone();
+        args.config = args.config.or_else(file_default);
+        args.overrides.extend(flags);
+        let sources = args.sources(ENVIRONMENT_IGNORED);
         let settings: Self = chassis::settings::load(&sources)?;
         settings.kafka.check().context("in the settings")?;
         Ok(settings)
@@ -169,10 +163,9 @@ impl Settings {
     }
 }
 
-/// The file that was named, else the default one if it is there.
-fn file(named: Option<&Path>) -> Option<PathBuf> {
-    let default = || Some(PathBuf::from(FILE_DEFAULT)).filter(|path| path.exists());
-    named.map(Path::to_owned).or_else(default)
+/// The file that is read where none is named, if it is there.
+fn file_default() -> Option<PathBuf> {
+    Some(PathBuf::from(FILE_DEFAULT)).filter(|path| path.exists())
 }
 
 impl ModelSettings {

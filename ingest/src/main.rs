@@ -1,6 +1,6 @@
 //! Ingest on its own: HTTP in, reviews of a Kafka out, answers back.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::{
@@ -9,7 +9,7 @@ use broker::{
 };
 use chassis::{
     Health,
-    settings::{Sources, assignment},
+    settings::SettingsArgs,
     telemetry::{self, TelemetrySettings},
 };
 use clap::Parser;
@@ -39,13 +39,8 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Settings file in TOML
-    #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]
-    config: Option<PathBuf>,
-
-    /// Overrides one setting, as often as needed: --set ingest.listen=0.0.0.0:8080
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
-    overrides: Vec<(String, String)>,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// Every setting of the program.
@@ -90,12 +85,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
-    let sources = Sources {
-        file: arguments.config,
-        environment_prefix: "VERDICT_",
-        environment_ignored: ENVIRONMENT_IGNORED,
-        overrides: arguments.overrides,
-    };
+    let sources = arguments.settings.sources(ENVIRONMENT_IGNORED);
     let settings: Settings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
     Ok(settings)

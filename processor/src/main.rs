@@ -1,12 +1,12 @@
 //! The processor as a process of its own, on a broker of yours.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::kafka::{ExchangeOptions, KafkaExchange};
 use chassis::{
     Health,
-    settings::{Sources, assignment},
+    settings::SettingsArgs,
     stop::{self, signalled, supervise},
     telemetry,
 };
@@ -36,13 +36,8 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS)]
 struct Arguments {
-    /// Settings file in TOML
-    #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]
-    config: Option<PathBuf>,
-
-    /// Overrides one setting, as often as needed: --set replica.transactional_id=processor-0
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
-    overrides: Vec<(String, String)>,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 #[tokio::main]
@@ -79,12 +74,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {
-    let sources = Sources {
-        file: arguments.config,
-        environment_prefix: "VERDICT_",
-        environment_ignored: ENVIRONMENT_IGNORED,
-        overrides: arguments.overrides,
-    };
+    let sources = arguments.settings.sources(ENVIRONMENT_IGNORED);
     let settings: ProcessSettings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
     // A replica without a name is refused before it loads a model.

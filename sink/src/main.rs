@@ -1,13 +1,11 @@
 //! The sink on its own: verdicts of a Kafka in, rows of a store out.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use axum::Router;
 use broker::kafka::{KafkaSettings, KafkaSubscribe};
 use chassis::{
     Health,
-    settings::{Sources, assignment},
+    settings::SettingsArgs,
     telemetry::{self, TelemetrySettings},
 };
 use clap::Parser;
@@ -38,13 +36,8 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS)]
 struct Arguments {
-    /// Settings file in TOML
-    #[arg(long, value_name = "FILE", env = "VERDICT_CONFIG")]
-    config: Option<PathBuf>,
-
-    /// Overrides one setting, as often as needed: --set store.url=sqlite:/data/verdicts.db
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
-    overrides: Vec<(String, String)>,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// Every setting of the program.
@@ -88,12 +81,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
-    let sources = Sources {
-        file: arguments.config,
-        environment_prefix: "VERDICT_",
-        environment_ignored: ENVIRONMENT_IGNORED,
-        overrides: arguments.overrides,
-    };
+    let sources = arguments.settings.sources(ENVIRONMENT_IGNORED);
     let settings: Settings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
     Ok(settings)

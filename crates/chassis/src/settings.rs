@@ -20,8 +20,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 
+pub use flags::SettingsArgs;
 pub use secret::Secret;
 
+mod flags;
 mod secret;
 
 /// Where settings come from, besides the defaults of their type.
@@ -99,16 +101,6 @@ where
 pub fn render<T: Serialize>(settings: &T) -> Result<String, SettingsError> {
     toml::to_string_pretty(settings)
         .map_err(|error| SettingsError::Inexpressible(error.to_string()))
-}
-
-/// Reads `KEY=VALUE`, as flags such as `--set` give it: an entry of [`Sources::overrides`].
-pub fn assignment(text: &str) -> Result<(String, String), &'static str> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => {
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
-        }
-        _ => Err("write it as KEY=VALUE, for instance telemetry.filter=debug"),
-    }
 }
 
 fn lossy(text: &OsStr) -> String {
