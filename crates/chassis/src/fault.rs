@@ -66,9 +66,10 @@ fn due(name: &str) -> Option<Signal> {
 fn armed() -> Option<Armed> {
     let text = env::var_os(VARIABLE)?.to_string_lossy().into_owned();
     let armed = Armed::parse(&text);
-    match &armed {
-        Some(_) => tracing::warn!(fault = text, "armed to die, as a test asked"),
-        None => tracing::error!(fault = text, "{VARIABLE} is not NAME:N[:stop]; nothing is armed"),
+    if armed.is_some() {
+        tracing::warn!(fault = text, "armed to die, as a test asked");
+    } else {
+        tracing::error!(fault = text, "{VARIABLE} is not NAME:N[:stop]; nothing is armed");
     }
     armed
 }
