@@ -168,11 +168,9 @@ pub(crate) async fn settled(
     .await;
 }
 
-/// Asks every replica to stop, and expects that each ends well.
+/// Asks every replica to stop.
 pub(crate) async fn terminate(replicas: &mut [Replica]) {
     for replica in replicas {
-        replica.tend();
-        let status = replica.terminate().await;
-        assert_eq!(status.code(), Some(0), "SIGTERM is a clean end");
+        replica.terminate().await;
     }
 }

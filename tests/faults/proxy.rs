@@ -111,6 +111,7 @@ impl Shared {
         tokio::time::sleep(wait).await;
         to_broker.write_all(&request).await?;
         let answer = tokio::time::timeout(LATE_ANSWER_WAIT, last_error(&mut from_broker)).await;
+        tell(&request, wait, &format!("answered {answer:?}"));
         let mut held = self.held.lock().unwrap();
         held.forwarded += 1;
         match answer {
@@ -137,11 +138,34 @@ impl Shared {
                 Some(Hold::Delay(wait)) => {
                     tokio::time::sleep(wait).await;
                     broker.write_all(&request).await?;
+                    tell(&request, wait, "on its own connection");
                     self.held.lock().unwrap().forwarded += 1;
                 }
             }
         }
     }
+}
+
+/// Says that a late request has reached the broker, for whoever has to find out what it has done.
+fn tell(request: &[u8], wait: Duration, answer: &str) {
+    let ending = ending(request).unwrap_or_default();
+    eprintln!("{} late by {wait:?}: {ending} {answer}", chassis::clock::now());
+}
+
+/// What a request that ends a transaction says, in versions 0 to 3.
+fn ending(request: &[u8]) -> Option<String> {
+    // Length, key, version, correlation id; then strings with two bytes of length.
+    let mut rest = request.get(12..)?;
+    let mut text = || {
+        let (length, after) = rest.split_first_chunk::<2>()?;
+        let (text, after) = after.split_at_checked(u16::from_be_bytes(*length).into())?;
+        rest = after;
+        Some(String::from_utf8_lossy(text).into_owned())
+    };
+    let (_client_id, transactional_id) = (text()?, text()?);
+    let epoch = i16::from_be_bytes(rest.get(8..10)?.try_into().ok()?);
+    let kind = if rest.get(10) == Some(&0) { "abort" } else { "commit" };
+    Some(format!("{kind} of {transactional_id} in epoch {epoch}"))
 }
 
 /// One request or answer with the four bytes of its length; `None` at the end of the connection.

@@ -15,6 +15,13 @@ use crate::{
 
 const SIGKILL: i32 = 9;
 
+/// What a processor says that may not write any more, before it exits with status 1.
+const SHUT_OUT: &str = "exchange unusable";
+
+/// How often a replica may learn while it stops that it was shut out, and how much of its log is shown where it ends otherwise.
+const SHUT_OUT_MAX: usize = 3;
+const LINES_SHOWN: usize = 20;
+
 /// A service of the line, by its binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -158,11 +165,29 @@ impl Replica {
         self.signal("-CONT");
     }
 
-    /// SIGTERM, and how it ended.
-    pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        self.look_at_memory();
-        self.signal("-TERM");
-        until(&format!("end of {}", self.place()), async || self.exited()).await
+    /// SIGTERM, which is to be a clean end. A replica that learns only then that it has been shut out (its commit was under way
+    /// for longer than a transaction may take, for instance) says so with its status, as at any other time: its successor is
+    /// asked in turn.
+    pub(crate) async fn terminate(&mut self) {
+        self.tend();
+        for _attempt in 0..SHUT_OUT_MAX {
+            let mark = self.logged().len();
+            self.signal("-TERM");
+            let status = until(&format!("end of {}", self.place()), async || self.exited()).await;
+            if status.success() {
+                return;
+            }
+            let logged = self.logged();
+            let since = logged.get(mark..).unwrap_or_default();
+            let lines: Vec<_> = since.lines().rev().take(LINES_SHOWN).collect();
+            let shown = || lines.iter().rev().copied().collect::<Vec<_>>().join("\n");
+            assert!(since.contains(SHUT_OUT), "{} ended by {status}:\n{}", self.place(), shown());
+            self.exits += 1;
+            self.note(&format!("shut out while it stopped: {status}; started again"));
+            self.start();
+            self.ready().await;
+        }
+        panic!("{} was shut out {SHUT_OUT_MAX} times while it stopped", self.place());
     }
 
     /// Whether it stands still by SIGSTOP, its own included.
