@@ -28,8 +28,9 @@ use crate::delivery::Outgoing;
 /// returned and [`Outbox::serve`] after it, all is known that librdkafka had to say until then.
 pub(super) type Producer = BaseProducer<Outbox>;
 
-/// How long one wait for events takes. rdkafka's `poll` uses up its time, whatever comes.
-const SERVE_STEP: Duration = Duration::from_micros(200);
+/// Pause between two looks for events. Not a wait of rdkafka's `poll`, which uses up its time whatever comes, and spins where less
+/// than a millisecond is left of it.
+const SERVE_PAUSE: Duration = Duration::from_micros(100);
 
 /// Most events that are served at once without waiting; far more than ever lie there.
 const EVENTS_MAX: usize = 100_000;
@@ -76,7 +77,8 @@ impl Outbox {
                 self.state().in_flight -= 1;
                 return Err(error);
             }
-            producer.poll(SERVE_STEP);
+            self.serve(producer);
+            thread::sleep(SERVE_PAUSE);
         }
     }
 
@@ -128,13 +130,14 @@ impl Outbox {
     ) -> bool {
         let until = clock::monotonic() + wait;
         loop {
+            self.serve(producer);
             if is_over(&self.state()) {
                 return true;
             }
             if until <= clock::monotonic() {
                 return false;
             }
-            producer.poll(SERVE_STEP);
+            thread::sleep(SERVE_PAUSE);
         }
     }
 
@@ -149,7 +152,8 @@ pub(super) fn served<T>(producer: &Producer, call: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let serving = || {
             while !is_over.load(Ordering::Acquire) {
-                producer.poll(SERVE_STEP);
+                producer.context().serve(producer);
+                thread::sleep(SERVE_PAUSE);
             }
         };
         // Without it the call takes until its own timeout.
