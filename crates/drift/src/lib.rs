@@ -1,0 +1,46 @@
+//! Drift: whether what comes in, or what the model makes of it, still looks like the data that the model was tried on.
+//!
+//! Pure: no input or output, no clock, no chance but seeded.
+//!
+//! # Layout
+//! - [`vocabulary`] (cross-entropy of a text), [`projection`] (an embedding in sixteen bytes) and [`fourier`] (that embedding
+//!   as something to add up)
+//! - [`statistics`]: the table below; [`tail`] has their probabilities, [`histogram`] the bins
+//! - [`number`]: how integers stand for real numbers
+//!
+//! # Statistics
+//!
+//! | statistic | formula | golden numbers of |
+//! |---|---|---|
+//! | [stability index](statistics::stability) | Kullback & Leibler 1951; threshold Yurdakul 2018 | evidently, scipy |
+//! | [Jensen-Shannon divergence and distance](statistics::divergence), base 2 | Lin 1991, eq. 4.1; Endres & Schindelin 2003 | evidently, nannyml, scipy |
+//! | [L-infinity](statistics::divergence::l_infinity) | Breck et al. 2019 | nannyml |
+//! | [chi-square, two samples](statistics::chi_square) | Pearson 1911 | scipy |
+//! | [Kolmogorov-Smirnov](statistics::kolmogorov_smirnov), raw and binned | Smirnov 1939; Kolmogorov 1933 | scipy |
+//! | [difference of means, ratio of sums](statistics::mean) | Welch 1938; Cochran 1977, section 6.4 | scipy; numpy |
+//! | [vocabulary cross-entropy](Vocabulary::cross_entropy) | Chang et al., ACL 2023, section 3.1 | scipy |
+//! | [random Fourier features](FourierMap) | Rahimi & Recht 2007, algorithm 1 | numpy |
+//! | [maximum mean discrepancy](statistics::mmd) | Gretton et al. 2012, eq. 5 and theorem 12; Imhof 1961 | numpy, exact kernel and exact null distribution by scipy |
+//! | [ADWIN](statistics::adwin) | Bifet & Gavalda 2007, section 4 | river |
+//! | [DDM](statistics::ddm) | Gama et al. 2004, section 3 | river |
+//! | [estimated accuracy](statistics::accuracy::mean_confidence) | CBPE, `NannyML` | nannyml |
+//! | [estimated accuracy, by bins](statistics::accuracy::Calibration::estimated) | CBPE; Zadrozny & Elkan 2001 | numpy |
+//! | [realised accuracy, coverage, gap](statistics::accuracy) | binomial and Poisson-binomial variance | numpy |
+//! | [tails and critical values](tail) | Abramowitz & Stegun 1964, eq. 26.4.19 and 26.2.29 | scipy |
+//!
+//! The golden files lie in `tests/golden` with the script that makes them. Both sides compute the same formula, so they
+//! agree to 1e-9 of their size; only the null distribution of the discrepancy is an approximation, whose threshold is within
+//! 6 % of the exact one.
+
+pub mod fourier;
+pub mod histogram;
+pub mod number;
+pub mod projection;
+mod random;
+pub mod statistics;
+pub mod tail;
+pub mod vocabulary;
+
+pub use fourier::{FourierMap, FourierSettings};
+pub use projection::{Projected, Projection};
+pub use vocabulary::Vocabulary;
