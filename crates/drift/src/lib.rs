@@ -1,12 +1,18 @@
 //! Drift: whether what comes in, or what the model makes of it, still looks like the data that the model was tried on.
 //!
-//! Pure: no input or output, no clock, no chance but seeded.
+//! Pure: no input or output, no clock, no chance but seeded. Whoever reads verdicts counts their [`Features`] in partial
+//! [`Window`]s and hands these on; whoever decides puts them together ([`Assembly`]) and compares each closed window with the
+//! bundle's [`Reference`]. Windows are sums of integers: however they are split, merged and sent again, the same verdicts
+//! give the same window.
 //!
 //! # Layout
-//! - [`vocabulary`] (cross-entropy of a text), [`projection`] (an embedding in sixteen bytes) and [`fourier`] (that embedding
-//!   as something to add up)
+//! - [`features`]: what drift needs to know of one verdict, with [`vocabulary`] (its cross-entropy), [`projection`] (its
+//!   embedding in sixteen bytes) and [`fourier`] (that embedding as something to add up)
+//! - [`window`]: what verdicts add up to; merging is exactly associative and commutative
+//! - [`assembly`]: from partial windows to those that are judged
+//! - [`reference`](mod@reference): what windows are compared with
 //! - [`statistics`]: the table below; [`tail`] has their probabilities, [`histogram`] the bins
-//! - [`number`]: how integers stand for real numbers
+//! - [`error`], [`number`]: what can be wrong, and how integers stand for real numbers
 //!
 //! # Statistics
 //!
@@ -32,15 +38,24 @@
 //! agree to 1e-9 of their size; only the null distribution of the discrepancy is an approximation, whose threshold is within
 //! 6 % of the exact one.
 
+pub mod assembly;
+pub mod error;
+pub mod features;
 pub mod fourier;
 pub mod histogram;
 pub mod number;
 pub mod projection;
 mod random;
+pub mod reference;
 pub mod statistics;
 pub mod tail;
 pub mod vocabulary;
+pub mod window;
 
+pub use assembly::Assembly;
+pub use features::Features;
 pub use fourier::{FourierMap, FourierSettings};
 pub use projection::{Projected, Projection};
+pub use reference::Reference;
 pub use vocabulary::Vocabulary;
+pub use window::{Model, Window};

@@ -1,7 +1,10 @@
-//! Drift from outside: against other tools' numbers and against properties that must hold.
+//! Drift from outside: against other tools' numbers, against properties that must hold, and against made-up streams.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod detectors;
 mod golden;
 mod golden_models;
+mod merge;
 mod properties;
+mod synthetic;
