@@ -1,9 +1,10 @@
 //! Drift: whether what comes in, or what the model makes of it, still looks like the data that the model was tried on.
 //!
 //! Pure: no input or output, no clock, no chance but seeded. Whoever reads verdicts counts their [`Features`] in partial
-//! [`Window`]s and hands these on; whoever decides puts them together ([`Assembly`]) and compares each closed window with the
-//! bundle's [`Reference`]. Windows are sums of integers: however they are split, merged and sent again, the same verdicts
-//! give the same window.
+//! [`Window`]s and hands these on; whoever decides puts them together ([`Assembly`]), compares each closed window with the
+//! bundle's [`Reference`], and keeps a [`Monitor`], whose [`Decision`]s say which signal drifted, by how much, how surely, and
+//! in a sentence for people. Windows are sums of integers: however they are split, merged and sent again, the same verdicts
+//! give the same window and the same decision.
 //!
 //! # Layout
 //! - [`features`]: what drift needs to know of one verdict, with [`vocabulary`] (its cross-entropy), [`projection`] (its
@@ -12,6 +13,7 @@
 //! - [`assembly`]: from partial windows to those that are judged
 //! - [`reference`](mod@reference): what windows are compared with
 //! - [`statistics`]: the table below; [`tail`] has their probabilities, [`histogram`] the bins
+//! - [`decision`]: effect and significance, confirmed; states and sentences
 //! - [`error`], [`number`]: what can be wrong, and how integers stand for real numbers
 //!
 //! # Statistics
@@ -37,8 +39,55 @@
 //! The golden files lie in `tests/golden` with the script that makes them. Both sides compute the same formula, so they
 //! agree to 1e-9 of their size; only the null distribution of the discrepancy is an approximation, whose threshold is within
 //! 6 % of the exact one.
+//!
+//! # Signals
+//!
+//! | signal | score | effect | reference needs |
+//! |---|---|---|---|
+//! | labels | chi-square | L-infinity | |
+//! | confidence, tokens | stability index on bins of at least 25 expected | the same | |
+//! | truncation | chi-square | difference of shares | |
+//! | unknown tokens | deviations of a ratio, reviews as clusters | difference of shares | |
+//! | uncertainty | chi-square | difference of shares | `uncertain` |
+//! | languages | chi-square | L-infinity | `languages` |
+//! | cross-entropy | Welch's deviations | in deviations of the reference | `cross_entropy`, for whoever counts `vocabulary` |
+//! | embedding | squared discrepancy | discrepancy less chance | `embedding` |
+//! | accuracy gap | deviations of estimated less realised | difference | `histograms.confidence.correct` |
+//!
+//! A signal whose needs the bundle does not meet is silent. [`adwin`](statistics::adwin) and [`ddm`](statistics::ddm) are for
+//! series over windows, such as the mean confidence or the labels as they arrive; they keep their own state.
+//!
+//! ```
+//! use drift::{Features, Model, Monitor, Reference, Settings, Signal, Window, assembly::Closed};
+//!
+//! let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/sentiment/1/reference.json");
+//! let reference = Reference::from_json(&std::fs::read(bundle)?, drift::reference::WHOLE)?;
+//! let [name, version, digest] = ["sentiment", "1", "sha256:00"].map(str::to_owned);
+//! let mut window = Window::empty(Model { name, version, digest }, &reference)?;
+//! let verdict = Features {
+//!     label: "positive".to_owned(),
+//!     confidence: 0.97,
+//!     probabilities: [("positive".to_owned(), 0.97), ("negative".to_owned(), 0.03)].into(),
+//!     tokens: 12,
+//!     special_tokens: 2,
+//!     unknown_tokens: 0,
+//!     truncated: false,
+//!     cross_entropy: None,
+//!     projection: None,
+//!     language: None,
+//! };
+//! for second in 0..500 {
+//!     window.record(&reference, 1_000 * second, &verdict)?;
+//! }
+//! let mut monitor = Monitor::default();
+//! let judgement = monitor.judge(&Closed { index: 0, window }, &reference, &Settings::default());
+//! let labels = judgement.decisions.iter().find(|decision| decision.signal == Signal::Labels);
+//! assert!(labels.is_some_and(|decision| decision.drifted), "five hundred times the same verdict");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod assembly;
+pub mod decision;
 pub mod error;
 pub mod features;
 pub mod fourier;
@@ -53,6 +102,7 @@ pub mod vocabulary;
 pub mod window;
 
 pub use assembly::Assembly;
+pub use decision::{Decision, Judgement, Monitor, Settings, Signal, State};
 pub use features::Features;
 pub use fourier::{FourierMap, FourierSettings};
 pub use projection::{Projected, Projection};

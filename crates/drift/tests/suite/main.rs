@@ -7,4 +7,5 @@ mod golden;
 mod golden_models;
 mod merge;
 mod properties;
+mod simulation;
 mod synthetic;
