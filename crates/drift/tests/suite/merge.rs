@@ -186,6 +186,8 @@ fn sums_that_cannot_be_those_of_a_window_are_not_read() {
         ("/truncated", json!(21)),
         ("/token_sums/unknown", json!(u64::MAX)),
         ("/token_sums/text_squares", json!(u64::MAX)),
+        ("/token_sums/unknown_squares", json!(u64::MAX)),
+        ("/token_sums/products", json!(u64::MAX)),
         ("/cross_entropy/n", json!(21)),
         ("/cross_entropy/squares", json!(i64::MAX)),
         ("/embedding/n", json!(21)),

@@ -156,6 +156,18 @@ fn an_alert_ends_when_the_stream_is_as_usual_again() {
 }
 
 #[test]
+fn a_difference_that_is_certain_and_does_not_matter_is_no_drift() {
+    let reference = reference(HELD_OUT, 1);
+    let world = World { positive: 0.535, ..USUAL };
+    let closed = world.closed(0, &reference, 20_000, &mut random(9));
+    let decisions = Monitor::default().judge(&closed, &reference, &Settings::default()).decisions;
+    let labels = decisions.iter().find(|decision| decision.signal == Signal::Labels).unwrap();
+    let measurement = &labels.measurement;
+    assert!(measurement.p < 0.001 && measurement.threshold < measurement.score);
+    assert!(measurement.effect < measurement.effect_min && !labels.drifted);
+}
+
+#[test]
 fn a_window_that_is_too_small_or_a_signal_that_is_off_decides_nothing() {
     let reference = reference(HELD_OUT, 1);
     let world = World { positive: 0.9, ..USUAL };
@@ -165,6 +177,10 @@ fn a_window_that_is_too_small_or_a_signal_that_is_off_decides_nothing() {
     let judgement = monitor.judge(&small, &reference, &Settings::default());
     assert!(judgement.decisions.iter().all(|decision| !decision.signal.needs_no_labels()));
     assert_eq!(monitor.state(Signal::Labels), State::Quiet);
+
+    // Half of the verdicts have a label: too few of them, too.
+    let smaller = world.closed(0, &reference, 300, &mut random);
+    assert_eq!(monitor.judge(&smaller, &reference, &Settings::default()).decisions, []);
 
     let full = world.closed(1, &reference, WINDOW, &mut random);
     let mut settings = Settings::default();
