@@ -9,7 +9,7 @@ use schemas::{
 
 use crate::{
     lanes::{Inference, LaneSettings, Lanes, Task},
-    pipeline::{Batch, Pipeline, round::Round},
+    pipeline::{Batch, Pipeline, records::ScoringOrder, round::Round},
     settings::Settings,
 };
 
@@ -27,6 +27,7 @@ pub struct Scorer {
     rounds_max: usize,
     round_next: u64,
     reviews_seen: i64,
+    scoring_order: ScoringOrder,
 }
 
 /// The verdicts of a stream of reviews, in its order. Reads ahead by a few rounds, no further.
@@ -46,7 +47,15 @@ impl Scorer {
             Lanes::start(LaneSettings { threads: settings.threads(), pin: settings.pin_threads })?;
         let records_max = settings.max_round_records.get();
         let rounds_max = settings.rounds_in_hand_max.get();
-        Ok(Self { pipeline, lanes, records_max, rounds_max, round_next: 0, reviews_seen: 0 })
+        Ok(Self {
+            pipeline,
+            lanes,
+            records_max,
+            rounds_max,
+            round_next: 0,
+            reviews_seen: 0,
+            scoring_order: ScoringOrder::default(),
+        })
     }
 
     /// The verdict or the refusal of each review, in order. A review without an id gets one from its place in the stream.
@@ -87,7 +96,9 @@ impl Scorer {
                 round.accept(finished.inferred, finished.timing);
             }
         }
-        self.pipeline.conclude(round)
+        let mut outcomes = self.pipeline.conclude(round);
+        self.scoring_order.keep(&mut outcomes);
+        outcomes
     }
 
     /// Hands the batches of one round to the inference threads; the round's number.

@@ -31,7 +31,7 @@ use crate::{
     lanes::{Inference, LaneSettings, Lanes, Task},
     pipeline::{
         Pipeline,
-        records::{self, Topics},
+        records::{self, ScoringOrder, Topics},
         round::Round,
     },
     settings::Settings,
@@ -125,6 +125,7 @@ struct Worker {
     inference: Box<dyn Inference>,
     settings: Settings,
     topics: Topics,
+    scoring_order: ScoringOrder,
     /// Oldest first.
     rounds: VecDeque<RoundInHand>,
     round_next: u64,
@@ -166,6 +167,7 @@ impl Worker {
             tripped: None,
             settings,
             topics: Topics::default(),
+            scoring_order: ScoringOrder::default(),
             rounds: VecDeque::new(),
             round_next: 0,
             idle_wait: IDLE_WAIT,
@@ -270,6 +272,7 @@ impl Worker {
             let Some(in_hand) = self.rounds.pop_front() else { break };
             fault::point("after_infer");
             let mut outcomes = in_hand.pipeline.conclude(in_hand.round);
+            self.scoring_order.keep(&mut outcomes);
             let progress = Progress::of(&in_hand.deliveries);
             let mut deliveries = in_hand.deliveries;
             if let ([delivery], [outcome]) = (deliveries.as_mut_slice(), outcomes.as_mut_slice())

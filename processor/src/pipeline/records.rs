@@ -30,6 +30,34 @@ impl Default for Topics {
     }
 }
 
+/// Keeps times of scoring in the order of the reviews, a microsecond apart at least: of two verdicts of one id the store keeps that
+/// of the later time. A batch has one time for all that is in it, and batches are of like length, not of like age.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoringOrder {
+    last_us: i64,
+}
+
+impl Default for ScoringOrder {
+    fn default() -> Self {
+        Self { last_us: i64::MIN }
+    }
+}
+
+impl ScoringOrder {
+    /// Moves the times of `outcomes`, which come in the order of their reviews, to where they are due at the earliest.
+    pub fn keep(&mut self, outcomes: &mut [Result<Verdict, Refusal>]) {
+        for verdict in outcomes.iter_mut().flatten() {
+            let next_us = self.last_us.saturating_add(1);
+            if verdict.scored_at.as_microsecond() < next_us
+                && let Ok(next) = Timestamp::from_microsecond(next_us)
+            {
+                verdict.scored_at = next;
+            }
+            self.last_us = verdict.scored_at.as_microsecond();
+        }
+    }
+}
+
 /// Reads each record as a review. `now` stands in for times that nobody gave.
 pub fn read(
     deliveries: &[Delivery],

@@ -299,3 +299,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn times_of_scoring_keep_the_order_of_the_reviews() {
+    let mut outcomes = pipeline().judge((0..4).map(|_| Ok(review("good"))), NOW);
+    let us = |us: i64| NOW + us.microseconds();
+    let times = |outcomes: &[Result<Verdict, Refusal>]| -> Vec<Timestamp> {
+        outcomes.iter().flatten().map(|verdict| verdict.scored_at).collect()
+    };
+    let set = |outcomes: &mut [Result<Verdict, Refusal>], offsets: [i64; 4]| {
+        for (outcome, offset) in outcomes.iter_mut().zip(offsets) {
+            outcome.as_mut().unwrap().scored_at = us(offset);
+        }
+    };
+    let mut order = ScoringOrder::default();
+    set(&mut outcomes, [0, 0, 9, 3]);
+    order.keep(&mut outcomes);
+    assert_eq!(times(&outcomes), [us(0), us(1), us(9), us(10)]);
+    // The next round goes on from there, and what is later by itself stays as it is.
+    set(&mut outcomes, [10, 11, 50, 51]);
+    order.keep(&mut outcomes);
+    assert_eq!(times(&outcomes), [us(11), us(12), us(50), us(51)]);
+}

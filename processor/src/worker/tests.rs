@@ -60,6 +60,24 @@ fn a_backlog_is_judged_on_threads_and_a_stop_leaves_nothing_open() {
     assert_eq!(broker.records(topics::VERDICTS).len(), 500);
 }
 
+/// Of two verdicts of one id the store keeps the one that was scored later.
+#[test]
+fn what_was_read_later_is_scored_later_whatever_batch_it_was_in() {
+    let broker = MemoryBroker::new(1);
+    // In one round the short ones are scored together, and so are the long ones.
+    publish(&broker, (0..500).map(|n| "good ".repeat(n * 7 % 40 + 1)));
+    let exchange = broker.exchange(GROUP, &[topics::REVIEWS], "one");
+    run_dry(&broker, Box::new(exchange), settings()).unwrap();
+    let verdicts = broker.records(topics::VERDICTS);
+    let scored = verdicts.iter().map(|delivery| {
+        let verdict = schemas::Verdict::from_record(&delivery.record).unwrap();
+        verdict.scored_at.as_microsecond()
+    });
+    let scored: Vec<_> = scored.collect();
+    assert_eq!(scored.len(), 500);
+    assert!(scored.is_sorted_by(|former, later| former < later), "{scored:?}");
+}
+
 #[test]
 fn a_fenced_replica_ends_with_the_reason() {
     let broker = MemoryBroker::new(1);
