@@ -4,7 +4,7 @@
 //!
 //! # Layout
 //! - [`standing`]: how far topics and groups have come
-//! - [`tally`]: outcomes against reviews, [`rows`]: rows against verdicts; both pure
+//! - [`tally`]: outcomes against reviews, [`rows`]: rows against verdicts, but for those that the store refused; both pure
 //! - [`findings`], [`report`]: what was found, and how it is said
 
 mod args;
@@ -21,6 +21,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, ensure};
@@ -30,7 +31,7 @@ use broker::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use schemas::topics;
-use store::StoreSettings;
+use store::{StoreSettings, VerdictStore};
 use tokio::runtime::Runtime;
 
 pub(crate) use args::CheckArgs;
@@ -41,9 +42,18 @@ use rows::Rows;
 use standing::Standing;
 use tally::Tally;
 
-/// Records, and rows, that are taken at a time.
+/// Records, rows, and refused records, that are taken at a time. A refused one is likely to be large.
 const RECORDS_MAX: usize = 1_000;
 const ROWS_MAX: usize = 1_000;
+const REFUSED_MAX: usize = 100;
+
+/// The store, and what is compared with it.
+struct Stored {
+    store: Arc<dyn VerdictStore>,
+    rows: Rows,
+    /// For messages.
+    reading: String,
+}
 
 /// Checks, and prints what it found. The exit status is 1 where there is a fault.
 pub(crate) fn run(args: CheckArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
@@ -58,25 +68,24 @@ pub(crate) fn run(args: CheckArgs, runtime: &Runtime) -> anyhow::Result<ExitCode
     };
     let sink_group = args.sink_group.as_ref().unwrap_or(&settings.sink.group);
     let standing = Standing::ask(&settings.kafka, &args.group, sink_group)?;
+    // Asked after the sinks' offsets, so that whatever was refused below these is there.
+    let open = || Stored::open(&settings.store(), runtime);
+    let mut stored = (!args.no_store).then(open).transpose()?;
     let bar = bar(standing.offsets());
     let mut tally =
         Tally::new(topics::REVIEWS, standing.reviews.clone(), args.models, acknowledged);
-    let mut rows = (!args.no_store).then(Rows::default);
-    read(&settings.kafka, &standing, &bar, &mut tally, rows.as_mut())?;
+    let rows = stored.as_mut().map(|stored| &mut stored.rows);
+    read(&settings.kafka, &standing, &bar, &mut tally, rows)?;
     tally.finish(standing.deleted());
-    if let Some(rows) = &mut rows {
-        let store = settings.store();
+    if let Some(stored) = &mut stored {
         bar.set_message("the store");
-        let comparing = compare(&store, standing.verdicts_are_whole(), rows, &mut tally);
-        runtime
-            .block_on(comparing)
-            .with_context(|| format!("reading {} (--no-store leaves it alone)", store.url()))?;
+        stored.compare(standing.verdicts_are_whole(), &mut tally, runtime)?;
     }
     bar.finish_and_clear();
 
     let report = Report {
         counts: tally.counts,
-        rows: rows.map(|rows| rows.count),
+        rows: stored.map(|stored| stored.rows.counts),
         open: standing.open(),
         findings: tally.findings,
         took: begun.elapsed(),
@@ -122,13 +131,52 @@ fn read(
     })
 }
 
-/// Reads all rows.
-async fn compare(
-    settings: &StoreSettings,
-    topic_is_whole: bool,
-    rows: &mut Rows,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
+impl Stored {
+    /// Connects, and notes what the store has refused.
+    fn open(settings: &StoreSettings, runtime: &Runtime) -> anyhow::Result<Self> {
+        let reading = format!("reading {} (--no-store leaves it alone)", settings.url());
+        let opening = async {
+            let store = connect(settings).await?;
+            let mut rows = Rows::default();
+            let mut from = None;
+            loop {
+                let page = store.scan_refused(from.as_ref(), REFUSED_MAX).await?;
+                page.items.iter().for_each(|record| rows.refused(record));
+                from = page.next;
+                if from.is_none() {
+                    return anyhow::Ok((store, rows));
+                }
+            }
+        };
+        let (store, rows) = runtime.block_on(opening).with_context(|| reading.clone())?;
+        Ok(Self { store, rows, reading })
+    }
+
+    /// Reads all rows.
+    fn compare(
+        &mut self,
+        topic_is_whole: bool,
+        tally: &mut Tally,
+        runtime: &Runtime,
+    ) -> anyhow::Result<()> {
+        let Self { store, rows, reading } = self;
+        let mut from = None;
+        loop {
+            let page = runtime.block_on(store.scan(from.as_ref(), ROWS_MAX));
+            let page = page.with_context(|| reading.clone())?;
+            for row in &page.items {
+                rows.row(row, tally, topic_is_whole);
+            }
+            from = page.next;
+            if from.is_none() {
+                rows.finish(topics::VERDICTS, tally);
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn connect(settings: &StoreSettings) -> anyhow::Result<Arc<dyn VerdictStore>> {
     if let Some(path) = settings.url().strip_prefix("sqlite:") {
         // It would be made, and found to be empty.
         ensure!(
@@ -136,19 +184,7 @@ async fn compare(
             "there is no such file: name the store with --set store.url="
         );
     }
-    let store = store::connect(settings).await?;
-    let mut from = None;
-    loop {
-        let page = store.scan(from.as_ref(), ROWS_MAX).await?;
-        for row in &page.items {
-            rows.row(row, tally, topic_is_whole);
-        }
-        from = page.next;
-        if from.is_none() {
-            rows.finish(topics::VERDICTS, tally);
-            return Ok(());
-        }
-    }
+    Ok(store::connect(settings).await?)
 }
 
 /// Calls `note` with each record of `topic`.

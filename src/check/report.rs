@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     findings::{Fault, Findings},
+    rows,
     tally::Counts,
 };
 
@@ -14,7 +15,7 @@ use super::{
 pub(crate) struct Report {
     pub(crate) counts: Counts,
     /// `None` where the store was left alone.
-    pub(crate) rows: Option<u64>,
+    pub(crate) rows: Option<rows::Counts>,
     pub(crate) findings: Findings,
     /// Partitions in which a transaction did not end.
     pub(crate) open: Vec<String>,
@@ -25,12 +26,14 @@ impl Report {
     /// One line.
     pub(crate) fn json(&self) -> Value {
         let Counts { reviews, verdicts, dead_letters, pending, forgotten } = self.counts;
+        let rows = self.rows.unwrap_or_default();
         let mut object = Map::new();
         let counts = [
             ("reviews", reviews),
             ("verdicts", verdicts),
             ("dead_letters", dead_letters),
-            ("rows", self.rows.unwrap_or(0)),
+            ("rows", rows.rows),
+            ("rows_refused", rows.refused),
             ("pending", pending),
             ("forgotten", forgotten),
             ("faults", self.findings.total()),
@@ -48,7 +51,7 @@ impl Report {
     /// A table.
     pub(crate) fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
         let Counts { reviews, verdicts, dead_letters, pending, forgotten } = self.counts;
-        let rows = self.rows.map_or_else(|| "not looked at".to_owned(), |rows| rows.to_string());
+        let rows = self.rows.map_or_else(|| "not looked at".to_owned(), |it| it.rows.to_string());
         for (name, count) in [
             ("reviews", reviews.to_string()),
             ("verdicts", verdicts.to_string()),
@@ -63,6 +66,14 @@ impl Report {
                 out,
                 "{:<16} {forgotten:>13}  reviews whose outcomes may have been deleted: no longer told from lost",
                 "forgotten"
+            )?;
+        }
+        let refused = self.rows.map_or(0, |rows| rows.refused);
+        if 0 < refused {
+            writeln!(
+                out,
+                "{:<16} {refused:>13}  verdicts that the store does not take as rows: `verdict store status` says why",
+                "rows refused"
             )?;
         }
         writeln!(out)?;
@@ -99,13 +110,17 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn report(rows: Option<u64>, faults: &[Fault]) -> Report {
+    fn report(rows: Option<rows::Counts>, faults: &[Fault]) -> Report {
         let mut findings = Findings::default();
         for fault in faults {
             findings.note(*fault, || "reviews.v1-0@7".to_owned());
         }
         let counts = Counts { reviews: 3, verdicts: 2, dead_letters: 1, ..Counts::default() };
         Report { counts, rows, findings, open: Vec::new(), took: Duration::from_secs(1) }
+    }
+
+    fn rows(refused: u64) -> Option<rows::Counts> {
+        Some(rows::Counts { rows: 2, refused })
     }
 
     fn table(report: &Report) -> String {
@@ -127,13 +142,25 @@ mod tests {
 
     #[test]
     fn the_table_says_what_was_found_and_what_to_do() {
-        let clean = table(&report(Some(2), &[]));
+        let clean = table(&report(rows(0), &[]));
         assert!(clean.contains("No fault") && !clean.contains("What to do"), "{clean}");
-        let faulty = table(&report(Some(2), &[Fault::Lost]));
+        let faulty = table(&report(rows(0), &[Fault::Lost]));
         for part in ["1 faults", "lost: reviews.v1-0@7", "What to do:", "lost: publish"] {
             assert!(faulty.contains(part), "{part}: {faulty}");
         }
         let without_store = table(&report(None, &[]));
         assert!(without_store.contains("not looked at"), "{without_store}");
+    }
+
+    #[test]
+    fn refused_rows_are_told_and_are_no_fault() {
+        let report = |refused| report(rows(refused), &[]);
+        assert_eq!(
+            (&report(7).json()["rows_refused"], &report(7).json()["faults"]),
+            (&json!(7), &json!(0))
+        );
+        let (some, none) = (table(&report(7)), table(&report(0)));
+        assert!(some.contains("rows refused") && some.contains("No fault"), "{some}");
+        assert!(!none.contains("rows refused"), "{none}");
     }
 }

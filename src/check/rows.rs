@@ -1,10 +1,10 @@
 //! Which row each review must have: pure, some fifty bytes for each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use broker::Delivery;
-use schemas::Verdict;
-use store::Row;
+use schemas::{Verdict, topics};
+use store::{RefusedRecord, Row};
 
 use super::{
     findings::Fault,
@@ -12,7 +12,7 @@ use super::{
 };
 
 /// What decides between two rows of one review: the larger is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Rank {
     written_at_us: i64,
     digest: u128,
@@ -31,20 +31,40 @@ struct Best {
 /// Rows against verdicts.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    /// By id, the best of the verdicts that the sink has committed.
-    sunk: HashMap<u128, Best>,
-    /// By id, the best of the others: it may have a row already.
-    unsunk: HashMap<u128, Rank>,
-    pub(crate) count: u64,
+    /// Records that the store keeps as refused, by place and digest.
+    refused: HashSet<u128>,
+    /// By id, the best of the verdicts that must have a row: those that the sink has committed and the store has not refused.
+    due: HashMap<u128, Best>,
+    /// Ids and ranks of the others, which may have a row.
+    possible: HashSet<(u128, Rank)>,
+    pub(crate) counts: Counts,
+}
+
+/// What was counted, besides faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) rows: u64,
+    /// Verdicts that are no rows because the store does not take them.
+    pub(crate) refused: u64,
 }
 
 impl Rows {
+    /// Notes a record that the store keeps as refused. All of them are noted before the first verdict.
+    pub(crate) fn refused(&mut self, record: &RefusedRecord) {
+        if record.topic == topics::VERDICTS {
+            let RefusedRecord { partition, offset, .. } = record;
+            self.refused.insert(place(*partition, *offset, &record.record_digest()));
+        }
+    }
+
     /// Notes a verdict of the topic; `is_sunk` if the sink has committed it.
     pub(crate) fn verdict(&mut self, delivery: &Delivery, verdict: Verdict, is_sunk: bool) {
+        let is_refused = self.is_refused(delivery);
+        self.counts.refused += u64::from(is_refused);
         let id = id(&verdict);
         let Some(rank) = Rank::of(&Row::new(verdict)) else { return };
-        if !is_sunk {
-            self.unsunk.entry(id).and_modify(|best| *best = rank.max(*best)).or_insert(rank);
+        if is_refused || !is_sunk {
+            self.possible.insert((id, rank));
             return;
         }
         let (partition, offset) = (delivery.partition, delivery.offset);
@@ -54,27 +74,35 @@ impl Rows {
                 *best = new;
             }
         };
-        self.sunk.entry(id).and_modify(better).or_insert(new);
+        self.due.entry(id).and_modify(better).or_insert(new);
+    }
+
+    /// The digest is that of the record, since a topic that was made anew has the same places.
+    fn is_refused(&self, delivery: &Delivery) -> bool {
+        !self.refused.is_empty() && {
+            let Delivery { partition, offset, record, .. } = delivery;
+            self.refused.contains(&place(*partition, *offset, &store::record_digest(record)))
+        }
     }
 
     /// Notes a row of the store. All verdicts must have been noted; `topic_is_whole` if none was deleted.
     pub(crate) fn row(&mut self, row: &Row, tally: &mut Tally, topic_is_whole: bool) {
-        self.count += 1;
+        self.counts.rows += 1;
         let Some(rank) = Rank::of(row) else { return };
         let id = id(&row.verdict);
         let example = |what: &str| {
             let Verdict { id, model, scored_at, .. } = &row.verdict;
             format!("row of {id}, scored {scored_at} by {}@{}, {what}", model.name, model.version)
         };
-        let sunk = self.sunk.get_mut(&id).map(|best| {
+        let due = self.due.get_mut(&id).map(|best| {
             best.has_row = true;
             best.rank
         });
-        if sunk == Some(rank) || self.unsunk.get(&id) == Some(&rank) {
+        if due == Some(rank) || self.possible.contains(&(id, rank)) {
             return;
         }
         tally.model(&row.verdict.model, || example("as the store has it"));
-        if sunk.is_some_and(|best| rank < best) {
+        if due.is_some_and(|best| rank < best) {
             tally.findings.note(Fault::RowsStale, || example("is older than its latest verdict"));
             return;
         }
@@ -90,7 +118,7 @@ impl Rows {
 
     /// The end: what has no row by now has none.
     pub(crate) fn finish(&self, topic: &str, tally: &mut Tally) {
-        for best in self.sunk.values().filter(|best| !best.has_row) {
+        for best in self.due.values().filter(|best| !best.has_row) {
             let Best { partition, offset, .. } = best;
             let example = || format!("{topic}-{partition}@{offset} has no row");
             tally.findings.note(Fault::RowsMissing, example);
@@ -109,6 +137,10 @@ impl Rank {
 
 fn id(verdict: &Verdict) -> u128 {
     hash(&[verdict.id.as_str().as_bytes()])
+}
+
+fn place(partition: i32, offset: i64, record_digest: &str) -> u128 {
+    hash(&[&partition.to_be_bytes(), &offset.to_be_bytes(), record_digest.as_bytes()])
 }
 
 #[cfg(test)]
@@ -132,12 +164,36 @@ mod tests {
         Row::new(Verdict::from_record(&delivery.record).unwrap())
     }
 
+    fn refused(delivery: &Delivery) -> RefusedRecord {
+        RefusedRecord {
+            topic: topics::VERDICTS.to_owned(),
+            partition: delivery.partition,
+            offset: delivery.offset,
+            record: delivery.record.clone(),
+            class: "StoreRefused".to_owned(),
+            message: "too large".to_owned(),
+            refused_at: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// What is found where the topic holds `verdicts`, of which the sink has committed those before offset 3, and the store
     /// holds `rows`.
     #[track_caller]
     fn found(verdicts: &[Delivery], rows: &[Row], expected: &[(Fault, u64)]) {
+        found_beside(&[], verdicts, rows, expected);
+    }
+
+    /// As [`found`], where the store has kept `refused`; how many of the verdicts count as refused.
+    #[track_caller]
+    fn found_beside(
+        refused: &[RefusedRecord],
+        verdicts: &[Delivery],
+        rows: &[Row],
+        expected: &[(Fault, u64)],
+    ) -> u64 {
         let mut tally = tally();
         let mut compared = Rows::default();
+        refused.iter().for_each(|record| compared.refused(record));
         for delivery in verdicts {
             let verdict = tally.verdict(delivery).unwrap();
             compared.verdict(delivery, verdict, delivery.offset < 3);
@@ -147,7 +203,8 @@ mod tests {
         }
         compared.finish("verdicts.v1", &mut tally);
         check(&tally, expected);
-        assert_eq!(compared.count, u64::try_from(rows.len()).unwrap());
+        assert_eq!(compared.counts.rows, u64::try_from(rows.len()).unwrap());
+        compared.counts.refused
     }
 
     #[test]
@@ -175,6 +232,39 @@ mod tests {
         let verdicts = [scored(0, "a", 0), scored(4, "a", 5), scored(3, "b", 0)];
         found(&verdicts, &[row(&verdicts[0])], &[]);
         found(&verdicts, &[row(&verdicts[1]), row(&verdicts[2])], &[]);
+        // Of two that the sink is writing the first is there already.
+        let verdicts = [scored(0, "a", 0), scored(3, "a", 5), scored(4, "a", 9)];
+        found(&verdicts, &[row(&verdicts[1])], &[]);
+    }
+
+    #[test]
+    fn a_verdict_that_the_store_refused_asks_for_no_row() {
+        let verdicts = [scored(0, "a", 0), scored(1, "b", 0), scored(2, "a", 5)];
+        let both = [refused(&verdicts[1]), refused(&verdicts[2])];
+        let former = [row(&verdicts[0])];
+        assert_eq!(found_beside(&both, &verdicts, &former, &[]), 2);
+        // The former verdict still has to be there.
+        assert_eq!(found_beside(&both, &verdicts, &[], &[(Fault::RowsMissing, 1)]), 2);
+        // What was refused once may be taken later.
+        let all = [row(&verdicts[2]), row(&verdicts[1])];
+        assert_eq!(found_beside(&both, &verdicts, &all, &[]), 2);
+    }
+
+    #[test]
+    fn what_was_refused_elsewhere_excuses_no_row_that_is_missing() {
+        let verdicts = [scored(0, "a", 0)];
+        let missing = [(Fault::RowsMissing, 1)];
+        let it = || refused(&verdicts[0]);
+        let others = [
+            RefusedRecord { topic: topics::REVIEWS.to_owned(), ..it() },
+            RefusedRecord { partition: 1, ..it() },
+            RefusedRecord { offset: 1, ..it() },
+            // The topic was deleted and made anew: the place is the same.
+            RefusedRecord { record: scored(0, "b", 0).record, ..it() },
+        ];
+        for other in others {
+            assert_eq!(found_beside(&[other], &verdicts, &[], &missing), 0);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use jiff::ToSpan as _;
 use schemas::{Record, ReviewId, Verdict, topics};
 use serde_json::Value;
-use store::{Row, StoreSettings};
+use store::{RefusedRecord, Row, StoreSettings};
 
 use crate::line::{LOOK_EVERY, Line, now, verdict};
 
@@ -61,8 +61,13 @@ async fn a_line_is_checked_clean_and_every_fault_put_into_it_is_counted() {
     alter(&line, &altered).await;
     let url = format!("store.url=sqlite:{}", path(&altered));
     let (_, report) = check_line(&line, &["--set", &url]);
-    let expected =
-        [("rows", rows), ("rows_missing", 1), ("rows_stale", 1), ("rows_unexplained", 1)];
+    let expected = [
+        ("rows", rows - 1),
+        ("rows_refused", 1),
+        ("rows_missing", 1),
+        ("rows_stale", 1),
+        ("rows_unexplained", 1),
+    ];
     for (name, expected) in expected {
         assert_eq!(count(&report, name), expected, "{name}: {report}");
     }
@@ -150,7 +155,8 @@ async fn tamper(line: &Line) {
     send(&line.kafka(), outgoing).await;
 }
 
-/// A store with a row for each verdict, but for one that is missing, one that is stale, and one that nobody wrote to the topic.
+/// A store with a row for each verdict, but for one that is missing, one that it refused, one that is stale, and one that nobody
+/// wrote to the topic.
 async fn alter(line: &Line, path: &Path) {
     let kafka = line.kafka();
     let verdicts =
@@ -174,8 +180,21 @@ async fn alter(line: &Line, path: &Path) {
     let stale = rows.get_mut(1).unwrap();
     stale.verdict.scored_at -= 1.second();
     stale.written_at_us -= 1_000_000;
-    let store = store::connect(&StoreSettings::at(format!("sqlite:{}", path.display()))).await;
-    store.unwrap().upsert(&rows).await.unwrap();
+    let refused = rows.remove(2).verdict;
+    let refused = verdicts.iter().find(|delivery| read(delivery) == refused).unwrap();
+    let refused = RefusedRecord {
+        topic: refused.topic.to_string(),
+        partition: refused.partition,
+        offset: refused.offset,
+        record: refused.record.clone(),
+        class: "StoreRefused".to_owned(),
+        message: "too large".to_owned(),
+        refused_at: chassis::clock::now(),
+    };
+    let url = format!("sqlite:{}", path.display());
+    let store = store::connect(&StoreSettings::at(url)).await.unwrap();
+    store.upsert(&rows).await.unwrap();
+    store.keep_refused(&[refused]).await.unwrap();
 }
 
 fn first_id(delivery: &Delivery) -> ReviewId {

@@ -33,7 +33,7 @@ pub use cql::{
 pub use digest::{Digest, digest};
 pub use memory::MemoryStore;
 pub use page::{Page, PageToken, SourceDay};
-pub use refused::RefusedRecord;
+pub use refused::{RefusedRecord, record_digest};
 pub use row::Row;
 pub use settings::{StoreSettings, StoreTls};
 pub use sqlite::{SqliteSettings, SqliteStore};
@@ -77,6 +77,13 @@ pub trait VerdictStore: Debug + Send + Sync + 'static {
 
     /// The `count_max` records that were refused last, the latest first.
     async fn refused(&self, count_max: usize) -> Result<Vec<RefusedRecord>, StoreError>;
+
+    /// All refused records, a page of `limit` at most, in an order of the store's choice. `from` as in [`list`](Self::list).
+    async fn scan_refused(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<RefusedRecord>, StoreError>;
 }
 
 /// Why the store did not do it, by what the caller does next.

@@ -132,4 +132,20 @@ impl VerdictStore for MemoryStore {
     async fn refused(&self, count_max: usize) -> Result<Vec<RefusedRecord>, StoreError> {
         Ok(self.tables().refused.iter().rev().take(count_max).cloned().collect())
     }
+
+    async fn scan_refused(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<RefusedRecord>, StoreError> {
+        let after = from.map(PageToken::number).transpose()?;
+        let limit = limit.max(1);
+        let tables = self.tables();
+        let numbered = (0_i64..).zip(&tables.refused);
+        let later = numbered.filter(|(number, _)| after.is_none_or(|after| after < *number));
+        let records = later.take(limit.saturating_add(1)).collect();
+        let page = page::cut(records, limit, |(number, _)| PageToken::after_number(*number));
+        let items = page.items.into_iter().map(|(_, record)| record.clone()).collect();
+        Ok(Page { items, next: page.next })
+    }
 }

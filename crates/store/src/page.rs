@@ -32,6 +32,7 @@ pub struct PageToken(String);
 pub(crate) enum Kind {
     List,
     Scan,
+    Refused,
 }
 
 impl SourceDay {
@@ -74,6 +75,17 @@ impl PageToken {
         ReviewId::new(id).map_err(|_invalid| refused())
     }
 
+    /// After the refused record of that number, where they are numbered as they come.
+    pub(crate) fn after_number(number: i64) -> Self {
+        Self::of_bytes(Kind::Refused, &number.to_be_bytes())
+    }
+
+    /// The number of [`Self::after_number`].
+    pub(crate) fn number(&self) -> Result<i64, StoreError> {
+        let bytes = self.bytes(Kind::Refused)?;
+        Ok(i64::from_be_bytes(bytes.try_into().map_err(|_not_eight| refused())?))
+    }
+
     /// After the review `id` of that time in a list by time.
     pub(crate) fn after_place(occurred_at: Timestamp, id: &ReviewId) -> Self {
         // An id has no white space, and neither has a time.
@@ -94,6 +106,7 @@ impl Kind {
         match self {
             Self::List => 'l',
             Self::Scan => 's',
+            Self::Refused => 'r',
         }
     }
 }
@@ -127,6 +140,7 @@ mod tests {
         assert!(token.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric()), "{token:?}");
         assert_eq!(PageToken::new(token.as_str()).place().unwrap(), (time, id("a/👍")));
         assert_eq!(PageToken::after_id(&id("a")).id().unwrap(), id("a"));
+        assert_eq!(PageToken::after_number(i64::MAX).number().unwrap(), i64::MAX);
     }
 
     #[test]
@@ -138,6 +152,9 @@ mod tests {
         }
         for token in ["", "s", "s+1", "sff", "s20", list.as_str()] {
             assert!(PageToken::new(token).id().is_err(), "{token}");
+        }
+        for token in ["", "r", "r00", "r000000000000000000", "r+000000000000001", list.as_str()] {
+            assert!(PageToken::new(token).number().is_err(), "{token}");
         }
     }
 }

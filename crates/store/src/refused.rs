@@ -26,19 +26,24 @@ pub struct RefusedRecord {
 }
 
 impl RefusedRecord {
-    /// SHA-256 of key, value, headers and timestamp, in hex. Beside the place it tells records apart that were written to a
-    /// topic which has been deleted and made anew.
+    /// [`record_digest`] of the record.
     pub fn record_digest(&self) -> String {
-        let mut digest = Sha256::new();
-        feed(&mut digest, self.record.key.as_deref());
-        feed(&mut digest, self.record.value.as_deref());
-        for header in &self.record.headers {
-            feed(&mut digest, Some(header.name.as_bytes()));
-            feed(&mut digest, header.value.as_deref());
-        }
-        digest.update(self.record.timestamp_ms.unwrap_or(i64::MIN).to_be_bytes());
-        hex::encode(&digest.finalize())
+        record_digest(&self.record)
     }
+}
+
+/// SHA-256 of key, value, headers and timestamp, in hex. Beside the place it tells records apart that were written to a topic
+/// which has been deleted and made anew.
+pub fn record_digest(record: &Record) -> String {
+    let mut digest = Sha256::new();
+    feed(&mut digest, record.key.as_deref());
+    feed(&mut digest, record.value.as_deref());
+    for header in &record.headers {
+        feed(&mut digest, Some(header.name.as_bytes()));
+        feed(&mut digest, header.value.as_deref());
+    }
+    digest.update(record.timestamp_ms.unwrap_or(i64::MIN).to_be_bytes());
+    hex::encode(&digest.finalize())
 }
 
 /// Length before content, so that no two lists of parts look alike; a null has a length that nothing has.

@@ -182,4 +182,12 @@ impl VerdictStore for Away {
     async fn refused(&self, _: usize) -> Result<Vec<RefusedRecord>, StoreError> {
         away()
     }
+
+    async fn scan_refused(
+        &self,
+        _: Option<&PageToken>,
+        _: usize,
+    ) -> Result<Page<RefusedRecord>, StoreError> {
+        away()
+    }
 }

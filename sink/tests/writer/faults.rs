@@ -203,4 +203,12 @@ impl VerdictStore for FaultyStore {
     async fn refused(&self, count_max: usize) -> Result<Vec<RefusedRecord>, StoreError> {
         self.inner.refused(count_max).await
     }
+
+    async fn scan_refused(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<RefusedRecord>, StoreError> {
+        self.inner.scan_refused(from, limit).await
+    }
 }

@@ -118,6 +118,14 @@ impl VerdictStore for Scripted {
     async fn refused(&self, count_max: usize) -> Result<Vec<RefusedRecord>, StoreError> {
         self.inner.refused(count_max).await
     }
+
+    async fn scan_refused(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<RefusedRecord>, StoreError> {
+        self.inner.scan_refused(from, limit).await
+    }
 }
 
 /// A topic of `count` verdicts; the one at `poison` is refused by the store.

@@ -30,7 +30,8 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 use schemas::{Feedback, ReviewId, Verdict};
 use scylla::{
-    response::{PagingState, PagingStateResponse},
+    response::{PagingState, PagingStateResponse, query_result::QueryResult},
+    statement::prepared::PreparedStatement,
     value::CqlTimestamp,
 };
 
@@ -50,7 +51,7 @@ use crate::{
 /// Longest life that CQL knows: 20 years.
 const TTL_MAX: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
 
-/// Most reviews of one page of a list, and most rows of one page of a scan.
+/// Most reviews of one page of a list, and most rows or refused records of one page of a scan.
 const PAGE_MAX: usize = 1_000;
 
 /// Verdicts on a CQL server. Finds the server again by itself after it was away.
@@ -117,6 +118,24 @@ impl CqlStore {
         let values = (id, time(given_at), by, label, json, given_at.as_microsecond());
         self.calls.run(&self.statements.keep_feedback, values).await?;
         Ok(())
+    }
+
+    /// One page of what `statement` reads, and where the next one begins.
+    async fn page(
+        &self,
+        statement: &PreparedStatement,
+        kind: Kind,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<(QueryResult, Option<PageToken>), StoreError> {
+        let from = match from.map(|token| token.bytes(kind)).transpose()? {
+            Some(state) => PagingState::new_from_raw_bytes(state),
+            None => PagingState::start(),
+        };
+        let mut statement = statement.clone();
+        statement.set_page_size(i32::try_from(limit.clamp(1, PAGE_MAX)).unwrap_or(1));
+        let (answer, next) = self.calls.page(&statement, from).await?;
+        Ok((answer, token(kind, &next)))
     }
 
     /// Time and id of what is listed in one bucket after a place.
@@ -186,19 +205,13 @@ impl VerdictStore for CqlStore {
     }
 
     async fn scan(&self, from: Option<&PageToken>, limit: usize) -> Result<Page<Row>, StoreError> {
-        let from = match from.map(|token| token.bytes(Kind::Scan)).transpose()? {
-            Some(state) => PagingState::new_from_raw_bytes(state),
-            None => PagingState::start(),
-        };
-        let mut statement = self.statements.scan.clone();
-        statement.set_page_size(i32::try_from(limit.clamp(1, PAGE_MAX)).unwrap_or(1));
-        let (answer, next) = self.calls.page(&statement, from).await?;
+        let (answer, next) = self.page(&self.statements.scan, Kind::Scan, from, limit).await?;
         let found: Vec<(Option<String>, Option<i64>)> = rows(answer)?;
         let items = found.into_iter().filter_map(|(json, written_at_us)| {
             let (json, written_at_us) = (json?, written_at_us?);
             Some(verdict(&json).map(|verdict| Row { verdict, written_at_us }))
         });
-        Ok(Page { items: items.collect::<Result<_, _>>()?, next: token(&next) })
+        Ok(Page { items: items.collect::<Result<_, _>>()?, next })
     }
 
     async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
@@ -248,12 +261,23 @@ impl VerdictStore for CqlStore {
             };
         }
     }
+
+    async fn scan_refused(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<RefusedRecord>, StoreError> {
+        let (answer, next) =
+            self.page(&self.statements.refused, Kind::Refused, from, limit).await?;
+        let kept = rows::<Kept>(answer)?.into_iter().map(Kept::into_refused);
+        Ok(Page { items: kept.collect::<Result<_, _>>()?, next })
+    }
 }
 
-fn token(next: &PagingStateResponse) -> Option<PageToken> {
+fn token(kind: Kind, next: &PagingStateResponse) -> Option<PageToken> {
     match next {
         PagingStateResponse::HasMorePages { state } => {
-            state.as_bytes_slice().map(|bytes| PageToken::of_bytes(Kind::Scan, bytes))
+            state.as_bytes_slice().map(|bytes| PageToken::of_bytes(kind, bytes))
         }
         PagingStateResponse::NoMorePages => None,
     }

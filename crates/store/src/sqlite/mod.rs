@@ -164,6 +164,25 @@ impl VerdictStore for SqliteStore {
             })
             .await
     }
+
+    async fn scan_refused(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<RefusedRecord>, StoreError> {
+        let after = from.map_or(Ok(i64::MIN), PageToken::number)?;
+        let limit = limit.max(1);
+        let records = self.reader.call(move |connection| {
+            let mut select = connection.prepare_cached(refused::SELECT_ALL)?;
+            let records = select.query_map((after, one_more(limit)), refused::read_numbered)?;
+            records.collect()
+        });
+        let page = page::cut(records.await?, limit, |(number, _): &(i64, RefusedRecord)| {
+            PageToken::after_number(*number)
+        });
+        let items = page.items.into_iter().map(|(_, record)| record).collect();
+        Ok(Page { items, next: page.next })
+    }
 }
 
 /// One row past a page says that there is another page.

@@ -18,6 +18,11 @@ pub(super) const SELECT: &str = r#"
     SELECT topic, partition, "offset", key, value, headers, timestamp_ms, class, message, refused_at
     FROM refused_records ORDER BY number DESC LIMIT ?1"#;
 
+/// Read by [`read_numbered`].
+pub(super) const SELECT_ALL: &str = r#"
+    SELECT topic, partition, "offset", key, value, headers, timestamp_ms, class, message, refused_at, number
+    FROM refused_records WHERE ?1 < number ORDER BY number LIMIT ?2"#;
+
 /// A refused record whose compound values are text already.
 pub(super) struct RefusedColumns {
     refused: RefusedRecord,
@@ -74,4 +79,9 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<RefusedRecord> {
         message: text(8)?,
         refused_at: parsed(9, text(9)?.parse())?,
     })
+}
+
+/// A row of [`SELECT_ALL`], after its number.
+pub(super) fn read_numbered(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, RefusedRecord)> {
+    Ok((row.get(10)?, read(row)?))
 }

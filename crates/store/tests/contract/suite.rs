@@ -30,6 +30,7 @@ macro_rules! contract {
             a_number_that_is_not_finite_is_refused,
             a_refused_record_is_kept_once_byte_for_byte,
             the_latest_refused_come_first,
+            all_refused_are_scanned_once,
             a_backfill_never_takes_the_place_of_a_row_of_the_line,
             a_day_is_listed_in_pages_by_time,
             a_listed_verdict_equals_the_one_that_was_written,
@@ -299,6 +300,30 @@ pub(crate) async fn the_latest_refused_come_first(fresh: Fresh) {
     assert_eq!(fresh.store.refused(3).await.unwrap(), [refused(19), refused(18), refused(17)]);
     assert_eq!(fresh.store.refused(0).await.unwrap(), []);
     assert_eq!(fresh.store.refused(usize::MAX).await.unwrap().len(), 20);
+}
+
+pub(crate) async fn all_refused_are_scanned_once(fresh: Fresh) {
+    let records: Vec<_> = (0..20).map(refused).collect();
+    fresh.store.keep_refused(&records).await.unwrap();
+    for limit in [1, 3, 20, usize::MAX] {
+        let (mut scanned, mut from) = (Vec::new(), None);
+        loop {
+            let page = fresh.store.scan_refused(from.as_ref(), limit).await.unwrap();
+            assert!(page.items.len() <= limit, "{limit}");
+            scanned.extend(page.items);
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        scanned.sort_by_key(|record| record.offset);
+        assert_eq!(scanned, records, "{limit}");
+    }
+    let rows = ["a", "b"].map(|name| Row::new(verdict(name)));
+    fresh.store.upsert(&rows).await.unwrap();
+    let foreign = fresh.store.scan(None, 1).await.unwrap().next;
+    let error = fresh.store.scan_refused(foreign.as_ref(), 1).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)), "{error}");
 }
 
 pub(crate) async fn nothing_is_written_by_an_empty_batch(fresh: Fresh) {
