@@ -4,7 +4,7 @@
 # What `start` was told, for the commands that come later.
 save_settings() {
     local name
-    for name in KIND ENGINE JAVA PORT STORAGE_PORT NODES HEAP SECURE FAST ADVERTISE; do
+    for name in KIND ENGINE JAVA PORT STORAGE_PORT NODES HEAP SECURE FAST APART ADVERTISE; do
         printf '%s=%q\n' "$name" "${!name}"
     done >"$DIR/settings"
 }
@@ -28,13 +28,16 @@ one_node() {
 }
 
 cluster_start() {
-    local kind=$KIND port=$PORT nodes=${NODES:-1} heap=$HEAP secure=$SECURE fast=$FAST advertise=$ADVERTISE
+    local kind=$KIND port=$PORT nodes=${NODES:-1} heap=$HEAP secure=$SECURE fast=$FAST apart=$APART advertise=$ADVERTISE
+    ((apart == 0)) || [[ $kind == kafka && $nodes == 1 && $secure == 0 && -z $advertise ]] ||
+        die "--controller-apart is for Kafka of one node, without --secure and --advertise"
+    ((apart == 0)) || nodes=2
     mkdir -p "$DIR"
     DIR=$(cd "$DIR" && pwd -P)
     [[ $DIR =~ ^[A-Za-z0-9/._+@-]+$ ]] || die "the path $DIR has characters that settings of the servers do not take"
     if [[ -f $DIR/settings ]]; then
         load_settings
-        [[ $KIND == "$kind" && $NODES == "$nodes" && $SECURE == "$secure" ]] ||
+        [[ $KIND == "$kind" && $NODES == "$nodes" && $SECURE == "$secure" && $APART == "$apart" ]] ||
             die "$DIR holds a cluster of another kind, size or security: wipe it first"
         local node
         for ((node = 1; node <= NODES; node++)); do
@@ -43,7 +46,7 @@ cluster_start() {
     elif [[ -n $(ls -A "$DIR") ]]; then
         die "$DIR is not empty, and not the folder of a cluster"
     fi
-    KIND=$kind PORT=${port:-$PORT} NODES=$nodes HEAP=$heap SECURE=$secure FAST=$fast ADVERTISE=$advertise
+    KIND=$kind PORT=${port:-$PORT} NODES=$nodes HEAP=$heap SECURE=$secure FAST=$fast APART=$apart ADVERTISE=$advertise
     ENGINE=$(engine)
 
     install_servers "$KIND"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Apache Kafka in KRaft mode: each node is broker and controller.
+# Apache Kafka in KRaft mode: each node is broker and controller, but for two that are one of them each (--controller-apart).
 
 # Clients and controller of each node in turn, then for each node the port of the brokers' own talk (used with --secure), then
 # the listener of --advertise.
@@ -11,9 +11,14 @@ kafka_client_port() { # NODE
     echo $((PORT + 2 * ($1 - 1)))
 }
 
+# How many nodes are brokers; they are the first.
+kafka_brokers() {
+    if ((APART)); then echo 1; else echo "$NODES"; fi
+}
+
 kafka_addresses() {
     local node addresses=''
-    for ((node = 1; node <= NODES; node++)); do
+    for ((node = 1; node <= $(kafka_brokers); node++)); do
         addresses+=${addresses:+,}127.0.0.1:$(kafka_client_port "$node")
     done
     echo "$addresses"
@@ -82,7 +87,7 @@ kafka_archive_classes() {
         archive=$(kafka_archive)
         [[ ! -e $archive ]] || exit 0
         say "archiving Kafka's classes, once, for faster starts"
-        DIR=$(mktemp -d) KIND=kafka ENGINE=jvm NODES=1 SECURE=0 ADVERTISE='' HEAP='' PROPS=() OWNER=$$ WIPE_AFTER=1
+        DIR=$(mktemp -d) KIND=kafka ENGINE=jvm NODES=1 SECURE=0 APART=0 ADVERTISE='' HEAP='' PROPS=() OWNER=$$ WIPE_AFTER=1
         choose_ports PORT "$(kafka_port_count)"
         save_settings
         start_watcher 9>&-
@@ -104,7 +109,11 @@ kafka_launch() { # NODE
 }
 
 kafka_wait() { # NODE OFFSET
-    node_wait "$1" "$2" "Kafka Server started" 127.0.0.1 "$(kafka_client_port "$1")"
+    local port
+    port=$(kafka_client_port "$1")
+    # What is only a controller has no clients' port.
+    (($1 <= $(kafka_brokers))) || port=$((port + 1))
+    node_wait "$1" "$2" "Kafka Server started" 127.0.0.1 "$port"
 }
 
 kafka_settle() {
@@ -129,13 +138,19 @@ YAML
 }
 
 kafka_write_properties() { # NODE
-    local file=$DIR/node$1.properties node voters='' port property
-    for ((node = 1; node <= NODES; node++)); do
+    local file=$DIR/node$1.properties roles=broker,controller node voters='' port property brokers
+    brokers=$(kafka_brokers)
+    for ((node = 1 + APART; node <= NODES; node++)); do
         voters+=${voters:+,}$node@127.0.0.1:$((PORT + 2 * (node - 1) + 1))
     done
     port=$(kafka_client_port "$1")
     local listeners=CLIENTS://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
     local advertised=CLIENTS://127.0.0.1:$port between=CLIENTS protocol=PLAINTEXT
+    if ((APART && $1 <= brokers)); then
+        roles=broker listeners=CLIENTS://127.0.0.1:$port
+    elif ((APART)); then
+        roles=controller listeners=CONTROLLER://127.0.0.1:$((port + 1)) advertised=
+    fi
     if ((SECURE)); then
         protocol=SASL_SSL between=BROKERS
         local own=BROKERS://127.0.0.1:$((PORT + 2 * NODES + $1 - 1))
@@ -145,27 +160,27 @@ kafka_write_properties() { # NODE
         listeners+=,PROXIED://$(<"$DIR/proxied")
         advertised+=,PROXIED://127.0.0.1:$ADVERTISE
     fi
-    local in_sync=$((NODES < 3 ? 1 : 2))
+    local in_sync=$((brokers < 3 ? 1 : 2))
     cat >"$file" <<PROPERTIES
-process.roles=broker,controller
+process.roles=$roles
 node.id=$1
 controller.quorum.voters=$voters
 listeners=$listeners
-advertised.listeners=$advertised
+${advertised:+advertised.listeners=$advertised}
 listener.security.protocol.map=CLIENTS:$protocol,PROXIED:$protocol,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=$between
 controller.listener.names=CONTROLLER
 log.dirs=$DIR/data$1
 num.partitions=3
 auto.create.topics.enable=true
-default.replication.factor=$NODES
+default.replication.factor=$brokers
 min.insync.replicas=$in_sync
-offsets.topic.replication.factor=$NODES
+offsets.topic.replication.factor=$brokers
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=$NODES
+transaction.state.log.replication.factor=$brokers
 transaction.state.log.min.isr=$in_sync
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=$NODES
+share.coordinator.state.topic.replication.factor=$brokers
 share.coordinator.state.topic.min.isr=$in_sync
 share.coordinator.state.topic.num.partitions=4
 # A test says itself when its records go; records about long ago must not go before it looks.
