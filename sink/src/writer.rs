@@ -196,6 +196,7 @@ impl Desk {
     ) -> Result<Ending, WriterError> {
         let call = || {
             let begun = clock::monotonic();
+            fault::point_soon("sink_mid_upsert");
             let result = self.runtime.block_on(self.store.upsert(rows));
             self.instruments.upserted(clock::monotonic().duration_since(begun));
             result

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use broker::{
@@ -45,6 +45,8 @@ pub(crate) struct Plan {
 /// A producer at work.
 pub(crate) struct Feed {
     task: JoinSet<Fed>,
+    plan: Plan,
+    begun: Instant,
     enough: CancellationToken,
     acknowledged: Arc<AtomicU64>,
 }
@@ -62,6 +64,12 @@ impl Plan {
     /// Good reviews only.
     pub(crate) fn good(reviews: u64, rate: u64) -> Self {
         Self { reviews, rate, poison_every: None }
+    }
+
+    /// How many records ought to have been sent by now, at this rate.
+    fn due(&self, begun: Instant) -> u64 {
+        let due = begun.elapsed().as_millis() * u128::from(self.rate) / 1_000;
+        u64::try_from(due).unwrap_or(u64::MAX)
     }
 
     /// The record with `number`. Five reviews share an id, so that the order of a key's verdicts means something.
@@ -94,14 +102,20 @@ impl Feed {
     pub(crate) fn start(kafka: &KafkaSettings, plan: Plan) -> Self {
         let publish = KafkaPublish::connect(kafka, 2 * IN_FLIGHT_MAX).unwrap();
         let (enough, acknowledged) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        let mut task = JoinSet::new();
-        task.spawn(send(publish, plan, enough.clone(), Arc::clone(&acknowledged)));
-        Self { task, enough, acknowledged }
+        let (mut task, begun) = (JoinSet::new(), now());
+        let (enough_of_it, shared) = (enough.clone(), Arc::clone(&acknowledged));
+        task.spawn(async move { send(&publish, plan, begun, &enough_of_it, &shared).await });
+        Self { task, plan, begun, enough, acknowledged }
     }
 
     /// Records acknowledged so far.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Records that are due and not acknowledged.
+    pub(crate) fn behind(&self) -> u64 {
+        self.plan.due(self.begun).saturating_sub(self.acknowledged())
     }
 
     /// Ends the feed once it has sent what it must, and waits until all of it is acknowledged.
@@ -112,19 +126,19 @@ impl Feed {
 }
 
 async fn send(
-    publish: KafkaPublish,
+    publish: &KafkaPublish,
     plan: Plan,
-    enough: CancellationToken,
-    acknowledged: Arc<AtomicU64>,
+    begun: Instant,
+    enough: &CancellationToken,
+    acknowledged: &AtomicU64,
 ) -> Fed {
-    let begun = now();
     let mut fed = Fed { records: 0, retries: 0 };
     let mut flying = FuturesUnordered::new();
     loop {
-        let due = begun.elapsed().as_millis() * u128::from(plan.rate) / 1_000;
+        let due = plan.due(begun);
         let is_open = fed.records < plan.reviews || !enough.is_cancelled();
-        while is_open && u128::from(fed.records) < due && flying.len() < IN_FLIGHT_MAX {
-            flying.push(insist(&publish, plan.record(fed.records)));
+        while is_open && fed.records < due && flying.len() < IN_FLIGHT_MAX {
+            flying.push(insist(publish, plan.record(fed.records)));
             fed.records += 1;
         }
         if !is_open && flying.is_empty() {

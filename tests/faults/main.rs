@@ -6,10 +6,10 @@
 //!
 //! # Layout
 //! - `proof`, `form`, `report`: what all proofs share, how long they are, what they print
-//! - `servers`, `replica`: real servers, real binaries
+//! - `servers`, `replica`: real servers, real binaries; `rows`: what a CQL server holds
 //! - `feed`, `clients`, `stream`: reviews in over Kafka and over HTTP, verdicts out; `checker`: the truth
-//! - one file a proof: `kills` (P1), `zombies` (P2), `bounces` (P3), `delays` (P4) with its `proxy`, `scaling` (P5), `intake`
-//!   (P7), `poison` (P8), `soak` (P10)
+//! - one file a proof: `kills` (P1), `zombies` (P2), `bounces` (P3), `delays` (P4) with its `proxy`, `scaling` (P5), `replays`
+//!   (P6), `intake` (P7), `poison` (P8), `outages` (P9), `soak` (P10)
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -21,11 +21,14 @@ mod feed;
 mod form;
 mod intake;
 mod kills;
+mod outages;
 mod poison;
 mod proof;
 mod proxy;
+mod replays;
 mod replica;
 mod report;
+mod rows;
 mod scaling;
 mod servers;
 mod soak;

@@ -21,6 +21,9 @@ use crate::{
 /// The consumer group of the processors.
 pub(crate) const GROUP: &str = "processor";
 
+/// The consumer group of the sinks.
+pub(crate) const SINK_GROUP: &str = "sink";
+
 /// The small model that most proofs score with: the faults and not the model are to take the time.
 pub(crate) const MODEL: &str = "tiny@1";
 
@@ -74,6 +77,14 @@ impl Proof {
         let mut replica = self.replica(Service::Processor, kafka, number, &settings);
         replica.set("replica.transactional_id", format!("processor-{number}"));
         replica.set("replica.session_timeout", format!("{}s", SESSION_TIMEOUT.as_secs()));
+        replica
+    }
+
+    /// A sink of `kafka` into the store at `url`, not yet started, that writes in many small rounds.
+    pub(crate) fn sink(&self, kafka: &Cluster, url: &str) -> Replica {
+        let settings = [("store.url", url), ("sink.group", SINK_GROUP), ("sink.rows_max", "100")];
+        let mut replica = self.replica(Service::Sink, kafka, 0, &settings);
+        replica.set("sink.session_timeout", format!("{}s", SESSION_TIMEOUT.as_secs()));
         replica
     }
 

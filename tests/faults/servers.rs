@@ -43,13 +43,21 @@ impl Cluster {
 
     /// As [`Cluster::kafka`], with more arguments for `dev/services start`.
     pub(crate) async fn kafka_with(folder: &Path, nodes: u16, more: &[&str]) -> Self {
-        let port = free_ports(4 * nodes);
+        // As many as the most that `dev/services` takes, for a controller apart.
+        let port = free_ports(4 * (nodes + 1));
         let (port, count) = (port.to_string(), nodes.to_string());
         let options = ["--port", &port, "--nodes", &count];
         let cluster = Self::start(Kind::Kafka, &folder.join("kafka"), &[&options, more].concat());
         let specs: Vec<_> = topics::ALL.map(|name| topic(name, nodes)).into();
         ensure_topics(&cluster.settings(), &specs, TOPICS_WAIT_MAX).await.unwrap();
         cluster
+    }
+
+    /// Kafka of one broker, node 1, whose controller outlives it: so that a broker that comes back learns at once that it has led
+    /// nothing meanwhile. It is given up after `session_timeout`, and cannot come back before.
+    pub(crate) async fn broker(folder: &Path, session_timeout: Duration) -> Self {
+        let session = format!("broker.session.timeout.ms={}", session_timeout.as_millis());
+        Self::kafka_with(folder, 1, &["--controller-apart", "--prop", &session]).await
     }
 
     /// One node of Cassandra that keeps what it acknowledged when it is killed.
@@ -96,6 +104,16 @@ impl Cluster {
         let (folder, node) = (text(&self.folder).to_owned(), node.to_string());
         let restarting = move || services(&["restart", "--dir", &folder, "--node", &node]);
         tokio::task::spawn_blocking(restarting).await.unwrap().unwrap();
+    }
+
+    /// SIGSTOP to one node: connections stay, and nothing answers.
+    pub(crate) fn pause(&self, node: u16) {
+        self.act("pause", &["--node", &node.to_string()]);
+    }
+
+    /// SIGCONT to one node.
+    pub(crate) fn resume(&self, node: u16) {
+        self.act("resume", &["--node", &node.to_string()]);
     }
 
     fn act(&self, action: &str, options: &[&str]) {

@@ -9,7 +9,7 @@ use crate::{
     checker::{self, Check},
     feed::{Feed, Plan},
     form::{Form, now, until, variable},
-    proof::{Proof, caught_up, settled, terminate},
+    proof::{Proof, SINK_GROUP, caught_up, settled, terminate},
     replica::{Replica, Service},
     report::{Report, rounded},
     servers::{Cluster, text},
@@ -74,7 +74,7 @@ async fn p10_memory_and_latency_stay_flat_under_a_steady_load() {
     }
     let fed = feed.enough().await;
     caught_up(&settings, &stream, &mut replicas).await;
-    settled(&settings, "sink", topics::VERDICTS, &mut replicas[1]).await;
+    settled(&settings, SINK_GROUP, topics::VERDICTS, &mut replicas[1]).await;
     terminate(&mut replicas).await;
 
     let check = Check { store: Some(&url), model: Some(MODEL), ..Check::default() };
