@@ -1,6 +1,6 @@
 //! Which row each review must have: pure, some fifty bytes for each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use broker::Delivery;
 use schemas::Verdict;
@@ -12,7 +12,7 @@ use super::{
 };
 
 /// What decides between two rows of one review: the larger is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Rank {
     written_at_us: i64,
     digest: u128,
@@ -35,6 +35,9 @@ pub(crate) struct Rows {
     sunk: HashMap<u128, Best>,
     /// By id, the best of the others: it may have a row already.
     unsunk: HashMap<u128, Rank>,
+    /// Ids and ranks of verdicts that were scored in the same microsecond as another of their review. SQLite keeps the larger
+    /// digest of such two, a CQL server the larger JSON, so that either is the latest.
+    ties: HashSet<(u128, Rank)>,
     pub(crate) count: u64,
 }
 
@@ -49,7 +52,11 @@ impl Rows {
         }
         let (partition, offset) = (delivery.partition, delivery.offset);
         let new = Best { rank, partition, offset, has_row: false };
+        let ties = &mut self.ties;
         let better = |best: &mut Best| {
+            if best.rank.written_at_us == rank.written_at_us {
+                ties.extend([(id, best.rank), (id, rank)]);
+            }
             if best.rank < rank {
                 *best = new;
             }
@@ -71,6 +78,10 @@ impl Rows {
             best.rank
         });
         if sunk == Some(rank) || self.unsunk.get(&id) == Some(&rank) {
+            return;
+        }
+        let is_as_late = sunk.is_some_and(|best| best.written_at_us == rank.written_at_us);
+        if is_as_late && self.ties.contains(&(id, rank)) {
             return;
         }
         tally.model(&row.verdict.model, || example("as the store has it"));
@@ -168,6 +179,18 @@ mod tests {
         let verdicts = [scored(0, "a", 0), scored(1, "a", 5), scored(2, "b", 0)];
         let rows = [row(&verdicts[0]), Row::backfill(row(&verdicts[2]).verdict)];
         found(&verdicts, &rows, &[(Fault::RowsStale, 2)]);
+    }
+
+    /// Reviews of one batch are scored at once.
+    #[test]
+    fn either_of_two_verdicts_of_one_microsecond_is_the_latest() {
+        let tie = || [scored(0, "a", 5), scored(1, "a", 5)];
+        for kept in &tie() {
+            found(&tie(), &[row(kept)], &[]);
+        }
+        let [one, other] = tie();
+        let later = scored(2, "a", 9);
+        found(&[one, other, later], &[row(&tie()[0])], &[(Fault::RowsStale, 1)]);
     }
 
     #[test]
