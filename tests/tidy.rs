@@ -108,6 +108,41 @@ fn name_breach(path: &str) -> Option<String> {
     Some(format!("{path}: `{word}` says nothing of what is inside"))
 }
 
+/// Hunks of `patch`, the file at `path`, that no longer fit: their old lines do not stand once in what `read` gives of their file.
+fn patch_breaches(path: &str, patch: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let (mut file, mut text, mut hunks) = ("", String::new(), 0);
+    let mut breaches = Vec::new();
+    let mut lines = patch.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(named) = line.strip_prefix("+++ b/") {
+            (file, text) = (named, read(named).unwrap_or_default());
+        }
+        if !line.starts_with("@@ ") {
+            continue;
+        }
+        hunks += 1;
+        let mut old = String::new();
+        while let Some(line) =
+            lines.next_if(|line| line.starts_with([' ', '-', '+']) && !line.starts_with("--- "))
+        {
+            if !line.starts_with('+') {
+                old.push_str(&line[1..]);
+                old.push('\n');
+            }
+        }
+        let times = text.matches(&old).count();
+        if times != 1 {
+            breaches.push(format!(
+                "{path}: hunk {hunks} stands {times} times in {file}: make the patch anew"
+            ));
+        }
+    }
+    if hunks == 0 {
+        breaches.push(format!("{path}: changes nothing"));
+    }
+    breaches
+}
+
 /// Every file of the tree that is not generated, relative to the workspace.
 fn files() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -201,6 +236,19 @@ fn names_say_something() {
 }
 
 #[test]
+fn every_mutant_still_fits_what_it_breaks() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let is_patch = |path: &str| path.starts_with("tests/mutants/");
+    let patches: Vec<_> = files().into_iter().filter(|(path, _)| is_patch(path)).collect();
+    assert!(!patches.is_empty(), "tests/mutants has moved");
+    let read = |file: &str| fs::read_to_string(root.join(file)).ok();
+    let breaches = |(path, file): (String, PathBuf)| {
+        patch_breaches(&path, &fs::read_to_string(file).unwrap(), read)
+    };
+    assert_none(&patches.into_iter().flat_map(breaches).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_rule_for_arrows_can_fail() {
     for (from, to) in [
         ("schemas", "crates/store"),
@@ -260,4 +308,19 @@ fn the_rules_for_files_can_fail() {
     for name in ["src/commonplace.rs", "src/utility.rs", "src/stop.rs"] {
         assert_eq!(name_breach(name), None, "{name}");
     }
+}
+
+#[test]
+fn the_rule_for_mutants_can_fail() {
+    let patch = "Breaks it.\n\n--- a/a.rs\n+++ b/a.rs\n@@ -1,2 +1,2 @@\n one\n-two\n+three\n";
+    let check = |patch: &str, text: Option<&str>, expected: usize| {
+        let breaches = patch_breaches("a.patch", patch, |_file| text.map(str::to_owned));
+        assert_eq!(breaches.len(), expected, "{text:?}: {breaches:?}");
+    };
+    check(patch, Some("zero\none\ntwo\n"), 0);
+    check(patch, Some("one\n2\n"), 1);
+    check(patch, Some("one\ntwo\none\ntwo\n"), 1);
+    check(patch, None, 1);
+    check("Breaks nothing.\n", Some("one\ntwo\n"), 1);
+    check(&[patch, patch].concat(), Some("one\n"), 2);
 }

@@ -111,6 +111,7 @@ impl Writer {
 
     /// Makes `round` durable, then remembers it. When asked to stop while the store is away, as far as it came.
     fn write(&mut self, mut round: Round) -> Result<(), WriterError> {
+        fault::point("sink_before_upsert");
         self.desk.make_durable(&mut round, &mut *self.subscription)?;
         let progress = round.progress();
         if progress.0.is_empty() {

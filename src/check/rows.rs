@@ -37,6 +37,9 @@ pub(crate) struct Rows {
     due: HashMap<u128, Best>,
     /// Ids and ranks of the others, which may have a row.
     possible: HashSet<(u128, Rank)>,
+    /// Ids and ranks of verdicts that were scored in the same microsecond as another of their review. SQLite keeps the larger
+    /// digest of such two, a CQL server the larger JSON, so that either is the latest.
+    ties: HashSet<(u128, Rank)>,
     pub(crate) counts: Counts,
 }
 
@@ -69,7 +72,11 @@ impl Rows {
         }
         let (partition, offset) = (delivery.partition, delivery.offset);
         let new = Best { rank, partition, offset, has_row: false };
+        let ties = &mut self.ties;
         let better = |best: &mut Best| {
+            if best.rank.written_at_us == rank.written_at_us {
+                ties.extend([(id, best.rank), (id, rank)]);
+            }
             if best.rank < rank {
                 *best = new;
             }
@@ -99,6 +106,10 @@ impl Rows {
             best.rank
         });
         if due == Some(rank) || self.possible.contains(&(id, rank)) {
+            return;
+        }
+        let is_as_late = due.is_some_and(|best| best.written_at_us == rank.written_at_us);
+        if is_as_late && self.ties.contains(&(id, rank)) {
             return;
         }
         tally.model(&row.verdict.model, || example("as the store has it"));
@@ -225,6 +236,18 @@ mod tests {
         let verdicts = [scored(0, "a", 0), scored(1, "a", 5), scored(2, "b", 0)];
         let rows = [row(&verdicts[0]), Row::backfill(row(&verdicts[2]).verdict)];
         found(&verdicts, &rows, &[(Fault::RowsStale, 2)]);
+    }
+
+    /// Reviews of one batch are scored at once.
+    #[test]
+    fn either_of_two_verdicts_of_one_microsecond_is_the_latest() {
+        let tie = || [scored(0, "a", 5), scored(1, "a", 5)];
+        for kept in &tie() {
+            found(&tie(), &[row(kept)], &[]);
+        }
+        let [one, other] = tie();
+        let later = scored(2, "a", 9);
+        found(&[one, other, later], &[row(&tie()[0])], &[(Fault::RowsStale, 1)]);
     }
 
     #[test]

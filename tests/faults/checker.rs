@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Counters that say that something is wrong with the topics.
-const TOPIC_FAULTS: [&str; 5] = ["lost", "duplicated", "torn", "out_of_order", "wrong_version"];
+const TOPIC_FAULTS: [&str; 6] =
+    ["lost", "duplicated", "torn", "out_of_order", "wrong_version", "unexplained"];
 
 /// Counters of what the checker could not judge: a proof has waited until there is none of it.
 const OPEN: [&str; 2] = ["pending", "forgotten"];
@@ -34,6 +35,7 @@ const PRINTED: [&str; 14] = [
     "torn",
     "out_of_order",
     "wrong_version",
+    "unexplained",
     "rows_missing",
     "rows_stale",
     "rows_unexplained",
@@ -45,6 +47,8 @@ const PRINTED: [&str; 14] = [
 pub(crate) struct Check<'a> {
     /// URL of the store.
     pub(crate) store: Option<&'a str>,
+    /// Group of the sinks that write there, instead of the one that the settings name.
+    pub(crate) sink_group: Option<&'a str>,
     /// Ids that must be in the topic.
     pub(crate) acknowledged: &'a [String],
     /// The model instead of the proofs' own.
@@ -108,6 +112,9 @@ pub(crate) async fn run(proof: &Proof, kafka: &Cluster, check: Check<'_>) -> Cou
         Some(url) => command.arg("--set").arg(format!("store.url={url}")),
         None => command.arg("--no-store"),
     };
+    if let Some(group) = check.sink_group {
+        command.args(["--sink-group", group]);
+    }
     if !check.acknowledged.is_empty() {
         let file = proof.folder().join("acknowledged.txt");
         fs::write(&file, check.acknowledged.join("\n")).unwrap();

@@ -9,7 +9,7 @@
 //! - `servers`, `replica`: real servers, real binaries; `rows`: what a CQL server holds
 //! - `feed`, `clients`, `stream`: reviews in over Kafka and over HTTP, verdicts out; `checker`: the truth
 //! - one file a proof: `kills` (P1), `zombies` (P2), `bounces` (P3), `delays` (P4) with its `proxy`, `scaling` (P5), `replays`
-//!   (P6), `intake` (P7), `poison` (P8), `outages` (P9), `soak` (P10)
+//!   (P6), `intake` (P7), `poison` (P8), `outages` (P9), `soak` (P10), `late_rows` (P11)
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -21,6 +21,7 @@ mod feed;
 mod form;
 mod intake;
 mod kills;
+mod late_rows;
 mod outages;
 mod poison;
 mod proof;
