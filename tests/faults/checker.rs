@@ -24,7 +24,7 @@ const OPEN: [&str; 2] = ["pending", "forgotten"];
 const STORE_FAULTS: [&str; 3] = ["rows_missing", "rows_stale", "rows_unexplained"];
 
 /// What is printed, in this order, where the checker says it.
-const PRINTED: [&str; 14] = [
+const PRINTED: [&str; 15] = [
     "reviews",
     "verdicts",
     "dead_letters",
