@@ -12,6 +12,7 @@ pub(crate) enum Fault {
     Duplicated,
     Torn,
     OutOfOrder,
+    Swapped,
     WrongVersion,
     Unexplained,
     RowsMissing,
@@ -28,11 +29,12 @@ pub(crate) struct Findings {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Lost,
         Self::Duplicated,
         Self::Torn,
         Self::OutOfOrder,
+        Self::Swapped,
         Self::WrongVersion,
         Self::Unexplained,
         Self::RowsMissing,
@@ -48,6 +50,7 @@ impl Fault {
             Self::Duplicated => "duplicated",
             Self::Torn => "torn",
             Self::OutOfOrder => "out_of_order",
+            Self::Swapped => "swapped",
             Self::WrongVersion => "wrong_version",
             Self::Unexplained => "unexplained",
             Self::RowsMissing => "rows_missing",
@@ -64,6 +67,7 @@ impl Fault {
             Self::Duplicated => "verdicts and dead letters beyond the first of their review",
             Self::Torn => "outcomes at or above the group's offset: written without their offsets",
             Self::OutOfOrder => "verdicts before an earlier review's of the same key",
+            Self::Swapped => "verdicts of another id or text than the review that they name",
             Self::WrongVersion => {
                 "verdicts and rows of a model that was not named, or of one name with two digests"
             }
@@ -91,6 +95,9 @@ impl Fault {
             }
             Self::OutOfOrder => {
                 "look for a second producer of verdicts.v1, or one that changed the partitioner"
+            }
+            Self::Swapped => {
+                "look for a producer other than the processors, or a topic that was made anew; if there is none, it is a bug: please report it"
             }
             Self::WrongVersion => {
                 "compare the model settings of all replicas, and the digests of their bundles"

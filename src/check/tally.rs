@@ -8,8 +8,9 @@ use std::{
 };
 
 use broker::Delivery;
+use jiff::Timestamp;
 use models::ModelName;
-use schemas::{DeathNote, ModelRef, Verdict};
+use schemas::{DeathNote, ModelRef, Review, Verdict, review::Place};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -52,6 +53,8 @@ pub(crate) struct Tally {
     digests: HashMap<(String, String), String>,
     /// By partition of the verdict, partition of the review and key: the review of the last verdict.
     last: HashMap<u128, i64>,
+    /// By partition and offset of a review: of whose id and text its first verdict is.
+    judged: HashMap<(i32, i64), u128>,
     acknowledged: HashSet<String>,
     pub(crate) counts: Counts,
     pub(crate) findings: Findings,
@@ -75,6 +78,7 @@ impl Tally {
             models,
             digests: HashMap::new(),
             last: HashMap::new(),
+            judged: HashMap::new(),
             acknowledged,
             counts: Counts::default(),
             findings: Findings::default(),
@@ -101,6 +105,11 @@ impl Tally {
         if self.outcome(delivery, &origin.topic, origin.partition, origin.offset) {
             let key = delivery.record.key.as_deref().unwrap_or_default();
             self.order(delivery, key, origin.partition, origin.offset);
+            // A second one is a duplicate, and counted as one.
+            let place = (origin.partition, origin.offset);
+            self.judged
+                .entry(place)
+                .or_insert_with(|| own(verdict.id.as_str(), &verdict.review_sha256));
         }
         Some(verdict)
     }
@@ -131,6 +140,16 @@ impl Tally {
         // What is left afterwards are outcomes of no review.
         let has_outcome = outcomes.clear(delivery.offset);
         if has_outcome {
+            let judged = self.judged.remove(&(delivery.partition, delivery.offset));
+            if judged.is_some_and(|judged| own_of(delivery).is_some_and(|own| own != judged)) {
+                self.findings.note(Fault::Swapped, || {
+                    format!(
+                        "{}{} has the verdict of another review",
+                        place(delivery),
+                        key_of(delivery)
+                    )
+                });
+            }
             return;
         }
         if delivery.offset < bounds.settled {
@@ -239,6 +258,26 @@ pub(crate) fn hash(parts: &[&[u8]]) -> u128 {
     }
     let digest = sha.finalize();
     digest.iter().take(16).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
+}
+
+/// What a verdict must have in common with its review.
+fn own(id: &str, text_sha256: &str) -> u128 {
+    hash(&[id.as_bytes(), b"\0", text_sha256.as_bytes()])
+}
+
+/// [`own`] of a review; `None` where the record is none.
+fn own_of(delivery: &Delivery) -> Option<u128> {
+    let Delivery { topic, partition, offset, record } = delivery;
+    let place = Place { topic, partition: *partition, offset: *offset };
+    // No time matters here.
+    let review = Review::from_record(record, place, Timestamp::UNIX_EPOCH).ok()?;
+    let hex = Sha256::digest(review.text.as_str()).iter().fold(String::new(), |mut hex, byte| {
+        hex.extend(
+            [byte >> 4, byte & 0xf].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')),
+        );
+        hex
+    });
+    Some(own(review.id.as_str(), &hex))
 }
 
 /// `topic-partition@offset`.

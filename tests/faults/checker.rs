@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// Counters that say that something is wrong with the topics.
-const TOPIC_FAULTS: [&str; 6] =
-    ["lost", "duplicated", "torn", "out_of_order", "wrong_version", "unexplained"];
+const TOPIC_FAULTS: [&str; 7] =
+    ["lost", "duplicated", "torn", "out_of_order", "swapped", "wrong_version", "unexplained"];
 
 /// Counters of what the checker could not judge: a proof has waited until there is none of it.
 const OPEN: [&str; 2] = ["pending", "forgotten"];
@@ -24,7 +24,7 @@ const OPEN: [&str; 2] = ["pending", "forgotten"];
 const STORE_FAULTS: [&str; 3] = ["rows_missing", "rows_stale", "rows_unexplained"];
 
 /// What is printed, in this order, where the checker says it.
-const PRINTED: [&str; 15] = [
+const PRINTED: [&str; 16] = [
     "reviews",
     "verdicts",
     "dead_letters",
@@ -34,6 +34,7 @@ const PRINTED: [&str; 15] = [
     "duplicated",
     "torn",
     "out_of_order",
+    "swapped",
     "wrong_version",
     "unexplained",
     "rows_missing",

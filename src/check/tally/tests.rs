@@ -175,6 +175,36 @@ fn models_that_were_not_named_and_digests_that_differ_are_wrong() {
     check(&tally, &[(Fault::WrongVersion, 3)]);
 }
 
+#[test]
+fn a_verdict_of_another_id_or_text_than_its_review_s_is_swapped() {
+    // SHA-256 of "Fine.".
+    const FINE: &str = "06ddfbea2f6fd7ed52f3abb5bb3ba71486fe2c9504d7bd7ee1a859a5721a7cae";
+    let mut tally = tally();
+    let judged = |at: i64, id: &str, sha256: &str| {
+        verdict(at, id, |verdict| {
+            verdict.id = schemas::ReviewId::new(id).unwrap();
+            sha256.clone_into(&mut verdict.review_sha256);
+            origin(verdict).offset = 10 + at;
+        })
+    };
+    let verdicts =
+        [judged(0, "a", FINE), judged(1, "c", FINE), judged(2, "c", "00"), judged(3, "d", FINE)];
+    for verdict in &verdicts {
+        tally.verdict(verdict);
+    }
+    // A second verdict is a duplicate, whatever it says.
+    tally.verdict(&delivery("verdicts.v1", 4, verdicts[0].record.clone()));
+    for (offset, id) in [(10, "a"), (11, "b"), (12, "c"), (13, "d")] {
+        let value = format!(r#"{{"id":"{id}","review":"Fine."}}"#).into_bytes();
+        tally.review(&delivery(
+            REVIEWS,
+            offset,
+            Record { value: Some(value), ..Record::default() },
+        ));
+    }
+    check(&tally, &[(Fault::Swapped, 2), (Fault::Duplicated, 1)]);
+}
+
 fn tally_bounds() -> BTreeMap<i32, Bounds> {
     BTreeMap::from([(0, Bounds { kept: 10..20, settled: 15, committed: 15 })])
 }
