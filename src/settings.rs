@@ -90,6 +90,7 @@ impl Default for Settings {
                 filter: "warn".to_owned(),
                 format: LogFormat::Human,
                 output: LogOutput::Stderr,
+                ..TelemetrySettings::default()
             },
         }
     }

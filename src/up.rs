@@ -62,6 +62,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     if let Some(broker) = embedded {
         broker.stop().await;
     }
+    telemetry.finish();
     outcome
 }
 

@@ -8,9 +8,14 @@
 //!   verdict is a durable row. Exactly once, a store in `SQLite` and all. HTTP is not part of it.
 //!
 //! The process keeps to one core, broker and store included, so the line's figure counts everything that it does.
+//!
+//! `--telemetry` compares the line with itself instead: without a collector, with one that gets one trace in a hundred, and with one
+//! that gets every trace. The collector is a process of its own on another core, which takes everything and looks at nothing. On a
+//! machine that does other work as well the time is anybody's; the processor time of this process is its own.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod line;
+mod telemetry;
 mod texts;
 
 use std::{path::PathBuf, sync::Arc};
@@ -43,10 +48,19 @@ struct Args {
     /// When the broker syncs: `always`, an interval, or `never`.
     #[arg(long, default_value = "always")]
     fsync: String,
+    /// Compares the line with and without a collector, and not with the model.
+    #[arg(long)]
+    telemetry: bool,
+    /// Is the collector of such a comparison; it tells its address and ends with its input.
+    #[arg(long, hide = true)]
+    collector: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if args.collector {
+        return telemetry::collect();
+    }
     let core = core_affinity::get_core_ids().and_then(|cores| cores.last().copied());
     // Threads inherit it, those of librdkafka and tokio too, so it comes before all of them.
     let pinned = core.is_some_and(core_affinity::set_for_current);
@@ -69,12 +83,26 @@ fn main() -> anyhow::Result<()> {
         texts.len(),
         args.runs
     );
+    if args.telemetry {
+        let rate = || line::rate(&pipeline, &settings, &texts, &args.fsync);
+        return telemetry::compare(rate, args.runs, texts.len());
+    }
+    against_the_model(&args, &pipeline, &settings, &texts)
+}
+
+/// The line and the bare model, one after the other.
+fn against_the_model(
+    args: &Args,
+    pipeline: &Arc<Pipeline>,
+    settings: &processor::Settings,
+    texts: &[String],
+) -> anyhow::Result<()> {
     let mut model_rates = Vec::new();
     let mut line_rates = Vec::new();
     let mut ratios = Vec::new();
     for run in 1..=args.runs {
-        let model = model_rate(&pipeline, &settings, &texts);
-        let line = line::rate(&pipeline, &settings, &texts, &args.fsync)?;
+        let model = model_rate(pipeline, settings, texts);
+        let line = line::rate(pipeline, settings, texts, &args.fsync)?;
         println!(
             "run {run}: model {model:7.1} reviews/s   line {line:7.1} reviews/s   ratio {:.3}",
             line / model

@@ -17,6 +17,7 @@ use crate::{
     instruments::{Instruments, Measured},
     problem::Problem,
     service::Service,
+    spans::{Answered, Spans},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(headers::REQUEST_ID);
@@ -35,13 +36,15 @@ pub(crate) struct Caller {
     pub(crate) request_id: String,
     /// The operation that this request is.
     pub(crate) trace: TraceContext,
+    /// The client's operation that it is a part of.
+    pub(crate) parent: Option<TraceContext>,
     /// What tracing vendors added; meaningless without the `traceparent` it came with.
     pub(crate) tracestate: Option<String>,
 }
 
 impl Caller {
     /// Takes over what the client sent, where it is valid, and makes the rest.
-    fn read(headers: &HeaderMap) -> Self {
+    fn read(headers: &HeaderMap, spans: &Spans) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let parent = text(headers::TRACEPARENT).and_then(TraceContext::parse);
         let request_id = text(headers::REQUEST_ID)
@@ -51,8 +54,8 @@ impl Caller {
         let tracestate = text(headers::TRACESTATE)
             .filter(|state| parent.is_some() && state.len() <= TRACESTATE_BYTES_MAX)
             .map(str::to_owned);
-        let trace = parent.map_or_else(TraceContext::begin, |parent| parent.child());
-        Self { request_id, trace, tracestate }
+        let trace = spans.follow(parent.as_ref());
+        Self { request_id, trace, parent, tracestate }
     }
 }
 
@@ -81,15 +84,15 @@ pub(crate) async fn accompany(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let start = clock::monotonic();
-    let caller = Caller::read(request.headers());
+    let (start, began_at) = (clock::monotonic(), clock::now());
+    let caller = Caller::read(request.headers(), &service.spans);
     let method = name_of(request.method());
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(caller.clone());
 
     let active = Active::new(&service.instruments, method);
-    let mut response = next.run(request).await;
+    let mut response = caller.trace.surround(next.run(request)).await;
     drop(active);
 
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -108,9 +111,13 @@ pub(crate) async fn accompany(
     let status = response.status().as_u16();
     let seconds = clock::monotonic().saturating_duration_since(start).as_secs_f64();
     let route = route.as_ref().map(MatchedPath::as_str);
-    service.instruments.request_answered(Measured { method, route, status }, seconds);
-    let (request_id, trace_id) = (&caller.request_id, caller.trace.trace_id());
-    debug!(method, route, status, seconds, request_id, trace_id, "answered");
+    let measured = Measured { method, route, status };
+    service.instruments.request_answered(measured, seconds);
+    let (context, parent) = (caller.trace, caller.parent);
+    let (path, ended_at) = (path.as_str(), clock::now());
+    service.spans.answered(&Answered { context, parent, measured, path, began_at, ended_at });
+    let _entered = caller.trace.enter();
+    debug!(method, route, status, seconds, request_id = caller.request_id, "answered");
     response
 }
 

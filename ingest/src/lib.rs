@@ -12,7 +12,7 @@
 //! - `service`: what all routes share; `admission`: how much at once; `ledger`: what was seen lately; `waiting`: who waits
 //! - `tail`: the thread that hears the answers; [`OpenLater`]: what it reads, before there is a broker
 //! - `problem`: all that goes wrong, in one table; `openapi`: the description, written from the code
-//! - `instruments`: all that is measured
+//! - `instruments`: all that is measured; `spans`: what is recorded of a request
 
 mod admission;
 mod analyze;
@@ -33,6 +33,7 @@ mod router;
 mod serve;
 mod service;
 pub mod settings;
+mod spans;
 mod stream;
 mod submission;
 mod submit;

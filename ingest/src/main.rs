@@ -81,7 +81,9 @@ async fn main() -> anyhow::Result<()> {
 
     let outcome = chassis::stop::supervise(tasks, stop, chassis::stop::signalled(), grace).await;
     // Nothing was promised of what may still be there, but it is likely to be sent again otherwise.
-    outcome.and(publisher.close(flush).await.context("flushing reviews"))
+    let flushed = publisher.close(flush).await.context("flushing reviews");
+    telemetry.finish();
+    outcome.and(flushed)
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {

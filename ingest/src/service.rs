@@ -10,7 +10,7 @@ use std::{
 
 use axum::Router;
 use broker::{Publish, Subscribe};
-use chassis::{Health, clock};
+use chassis::{Health, Tracer, clock};
 use schemas::{ReviewId, Verdict, topics};
 use store::VerdictStore;
 use tokio::sync::{Semaphore, broadcast};
@@ -21,6 +21,7 @@ use crate::{
     instruments::Instruments,
     ledger::{Ledger, Refused},
     settings::Settings,
+    spans::Spans,
     tail,
     waiting::{Outcome, Waiting},
 };
@@ -47,6 +48,7 @@ pub struct Service {
     pub(crate) health: Health,
     pub(crate) metrics: Router,
     pub(crate) instruments: Arc<Instruments>,
+    pub(crate) spans: Spans,
     pub(crate) admission: Arc<Admission>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) reviews_topic: Arc<str>,
@@ -97,6 +99,7 @@ impl Service {
             ledger: Mutex::new(Ledger::new(settings.recent_bytes_max)),
             listening: AtomicBool::new(false),
             instruments,
+            spans: Spans::new(Tracer::current()),
             settings,
         });
         let listener =

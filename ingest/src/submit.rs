@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use broker::{Outgoing, PublishError};
-use chassis::{clock, fault};
+use chassis::{TraceContext, clock, fault};
 use schemas::{ReviewId, Verdict, record::Header};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
@@ -126,8 +126,9 @@ impl Service {
         caller: &Caller,
     ) -> Result<(), Problem> {
         let review = submission.into_review(id.clone(), clock::now());
+        let sending = self.spans.sending(caller.trace);
         let mut record = review
-            .to_record(caller.record_headers())
+            .to_record(caller.record_headers(sending))
             .map_err(|error| Problem::new(Kind::BrokerRefused, error.to_string()))?;
         // The event time stands in the value. As a record's timestamp Kafka takes neither a negative one nor, by default, one
         // of more than an hour from now.
@@ -139,7 +140,12 @@ impl Service {
         let outgoing = Outgoing { topic: Arc::clone(&self.reviews_topic), record };
         let wait_max = self.settings.publish_wait_max;
         fault::point("ingest_before_publish");
-        match timeout(wait_max, self.publisher.publish(outgoing)).await {
+        let began_at = clock::now();
+        let published = timeout(wait_max, self.publisher.publish(outgoing)).await;
+        let late = PublishError::Unavailable(String::new());
+        let error = published.as_ref().map_or(Some(&late), |published| published.as_ref().err());
+        self.spans.sent(caller.trace, sending, began_at, clock::now(), error);
+        match published {
             Ok(Ok(())) => {
                 fault::point("ingest_after_publish");
                 Ok(())
@@ -234,10 +240,10 @@ fn sha256(text: &str) -> String {
 }
 
 impl Caller {
-    /// What of the request travels with the record.
-    fn record_headers(&self) -> Vec<Header> {
+    /// What of the request travels with the record that `sending` writes.
+    fn record_headers(&self, sending: TraceContext) -> Vec<Header> {
         let mut headers = vec![
-            Header::text(schemas::headers::TRACEPARENT, self.trace.traceparent()),
+            Header::text(schemas::headers::TRACEPARENT, sending.traceparent()),
             Header::text(schemas::headers::REQUEST_ID, self.request_id.as_str()),
         ];
         if let Some(tracestate) = &self.tracestate {

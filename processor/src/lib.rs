@@ -17,7 +17,7 @@
 //! - [`load`](mod@load): from a bundle to a pipeline; [`selfcheck`]: golden cases before ready
 //! - [`scorer`]: the line without a broker
 //! - [`breaker`]: stops the line before everything is a dead letter
-//! - [`instruments`]: what is measured
+//! - [`instruments`]: what is measured; `spans`: what is recorded of a review and a round
 //! - [`settings`]: what can be told
 
 pub mod batcher;
@@ -30,6 +30,7 @@ pub mod pipeline;
 pub mod scorer;
 pub mod selfcheck;
 pub mod settings;
+mod spans;
 pub mod tokenizer;
 pub mod worker;
 

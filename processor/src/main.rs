@@ -70,7 +70,9 @@ async fn main() -> anyhow::Result<()> {
         health.drain();
         signalled
     };
-    supervise(tasks, stop, until, grace).await
+    let outcome = supervise(tasks, stop, until, grace).await;
+    telemetry.finish();
+    outcome
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {

@@ -7,9 +7,11 @@
 //! # Layout
 //! - [`round`]: what is known of the reviews of one round
 //! - [`records`]: from records and back to records
+//! - [`steps`]: where each record is in its trace
 
 pub mod records;
 pub mod round;
+pub mod steps;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -236,7 +238,7 @@ impl Pipeline {
             origin: None,
             occurred_at: review.occurred_at,
             received_at: review.received_at,
-            scored_at: timing.scored_at(),
+            scored_at: timing.ended_at(),
             queue_ms: milliseconds(queued),
             inference_ms: milliseconds(timing.took),
             batch_size: u32::try_from(rows).unwrap_or(u32::MAX),
@@ -259,7 +261,8 @@ impl Pipeline {
 }
 
 impl Timing {
-    fn scored_at(&self) -> Timestamp {
+    /// When the model was done.
+    pub(crate) fn ended_at(&self) -> Timestamp {
         let took = jiff::SignedDuration::try_from(self.took).unwrap_or_default();
         self.started_at.checked_add(took).unwrap_or(self.started_at)
     }

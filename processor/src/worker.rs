@@ -6,6 +6,7 @@
 //! read again by whoever comes next.
 
 mod alone;
+mod rounds;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use std::{
 };
 
 use broker::{Delivery, Exchange, ExchangeError, Progress};
-use chassis::{Health, clock, fault, health::Check, retry::Attempts};
+use chassis::{Health, Tracer, clock, fault, health::Check, retry::Attempts};
 use schemas::Record;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -32,10 +33,14 @@ use crate::{
     pipeline::{
         Pipeline,
         records::{self, ScoringOrder, Topics},
-        round::Round,
+        steps::Steps,
     },
     settings::Settings,
-    worker::alone::Alone,
+    spans::{Polled, Spans, Written},
+    worker::{
+        alone::Alone,
+        rounds::{RoundInHand, split},
+    },
 };
 
 /// Longest wait for a first record. Bounds how late a stop is noticed.
@@ -136,19 +141,11 @@ struct Worker {
     /// Why the line stands still, if it does: until the process is started anew.
     tripped: Option<Tripped>,
     instruments: Instruments,
+    spans: Spans,
     attempts: Attempts,
     standing_next: Instant,
     /// Whether the last turn that touched the broker failed.
     broker_away: bool,
-}
-
-/// A round from when it was read until it is committed.
-struct RoundInHand {
-    number: u64,
-    deliveries: Vec<Delivery>,
-    /// The model that it was tokenised for.
-    pipeline: Arc<Pipeline>,
-    round: Round,
 }
 
 impl Worker {
@@ -173,6 +170,7 @@ impl Worker {
             idle_wait: IDLE_WAIT,
             alone: Alone::default(),
             instruments: Instruments::new(),
+            spans: Spans::new(Tracer::current()),
             standing_next: clock::monotonic(),
             broker_away: false,
         }
@@ -195,10 +193,9 @@ impl Worker {
         let has_room = may_read && self.rounds.len() < self.settings.rounds_in_hand_max.get();
         if has_room {
             let wait = if self.is_idle() { self.idle_wait } else { Duration::ZERO };
-            let deliveries = self.gather(wait)?;
-            if !deliveries.is_empty() {
+            if let Some((deliveries, polled)) = self.gather(wait)? {
                 fault::point("after_poll");
-                self.admit(deliveries);
+                self.admit(deliveries, polled);
                 return Ok(());
             }
         }
@@ -208,33 +205,34 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads one round: until nothing more is there, it is full, or it took too long.
-    fn gather(&mut self, wait: Duration) -> Result<Vec<Delivery>, ExchangeError> {
+    /// Reads one round, if there is one: until nothing more is there, it is full, or it took too long.
+    fn gather(&mut self, wait: Duration) -> Result<Option<(Vec<Delivery>, Polled)>, ExchangeError> {
         let records_max = self.alone.records_max(self.settings.max_round_records.get());
         let delay = Duration::from_micros(self.settings.max_queue_delay_microseconds);
         let gather_max = self.settings.round_gather_max.max(delay);
         let mut deliveries = self.exchange.poll(records_max, wait)?;
         if deliveries.is_empty() {
-            return Ok(deliveries);
+            return Ok(None);
         }
-        let began = clock::monotonic();
+        let (began, began_at) = (clock::monotonic(), clock::now());
+        let polled = || Polled { began_at, ended_at: clock::now() };
         loop {
             let room = records_max.saturating_sub(deliveries.len());
             let elapsed = clock::monotonic().saturating_duration_since(began);
             let company_wait = delay.saturating_sub(elapsed);
             if room == 0 || gather_max <= elapsed {
-                return Ok(deliveries);
+                return Ok(Some((deliveries, polled())));
             }
             let more = self.exchange.poll(room, company_wait)?;
             if more.is_empty() && company_wait.is_zero() {
-                return Ok(deliveries);
+                return Ok(Some((deliveries, polled())));
             }
             deliveries.extend(more);
         }
     }
 
     /// Tokenises what was read and hands it to the inference threads; as several rounds where it is much.
-    fn admit(&mut self, deliveries: Vec<Delivery>) {
+    fn admit(&mut self, deliveries: Vec<Delivery>, polled: Polled) {
         let tokens_max =
             self.settings.max_round_tokens.get().saturating_mul(self.settings.threads().get());
         let text_tokens_max = self.pipeline.tokenizer.tokens_max();
@@ -247,8 +245,10 @@ impl Worker {
                 let pipeline = Arc::clone(&self.pipeline);
                 self.inference.submit(Task { round: number, pipeline, batch });
             }
+            let steps = Steps::of_all(&deliveries, &self.spans.tracer);
             let pipeline = Arc::clone(&self.pipeline);
-            self.rounds.push_back(RoundInHand { number, deliveries, pipeline, round });
+            let in_hand = RoundInHand { number, deliveries, steps, polled, pipeline, round };
+            self.rounds.push_back(in_hand);
         }
     }
 
@@ -271,10 +271,12 @@ impl Worker {
         while self.rounds.front().is_some_and(|in_hand| in_hand.round.is_complete()) {
             let Some(in_hand) = self.rounds.pop_front() else { break };
             fault::point("after_infer");
-            let mut outcomes = in_hand.pipeline.conclude(in_hand.round);
+            let RoundInHand { number, mut deliveries, steps, polled, pipeline, round } = in_hand;
+            let trace = self.spans.note(&deliveries, &steps, &round, polled);
+            let _entered = trace.as_ref().map(|trace| trace.context().enter());
+            let mut outcomes = pipeline.conclude(round);
             self.scoring_order.keep(&mut outcomes);
-            let progress = Progress::of(&in_hand.deliveries);
-            let mut deliveries = in_hand.deliveries;
+            let progress = Progress::of(&deliveries);
             if let ([delivery], [outcome]) = (deliveries.as_mut_slice(), outcomes.as_mut_slice())
                 && let Some(refusal) = self.alone.refusal(delivery)
             {
@@ -287,10 +289,18 @@ impl Worker {
                 self.stand_still(tripped);
                 return Ok(());
             }
-            let outbox = records::write(deliveries, &mut outcomes, &self.topics, clock::now());
-            let began = clock::monotonic();
+            let outbox =
+                records::write(deliveries, &steps, &mut outcomes, &self.topics, clock::now());
+            let (began, began_at) = (clock::monotonic(), clock::now());
             let committed = self.exchange.commit(outbox, &progress);
             self.instruments.commit_took(clock::monotonic().duration_since(began));
+            if let Some(trace) = &trace {
+                let model = &pipeline.model;
+                let (outcomes, committed) = (&outcomes, committed.as_ref().copied());
+                let ended_at = clock::now();
+                let written = Written { outcomes, model, committed, began_at, ended_at };
+                self.spans.tell(trace, &written);
+            }
             committed.inspect_err(|error| {
                 if let ExchangeError::Refused(reason) = error {
                     self.alone.note_refused(outcomes.len(), &progress, reason);
@@ -300,8 +310,8 @@ impl Worker {
             self.alone.note_committed(outcomes.len(), &progress);
             self.breaker.count(&outcomes);
             self.attempts.reset();
-            self.instruments.committed(&outcomes, &in_hand.pipeline.model, clock::now());
-            debug!(round = in_hand.number, records = outcomes.len(), "round committed");
+            self.instruments.committed(&outcomes, &pipeline.model, clock::now());
+            debug!(round = number, records = outcomes.len(), "round committed");
         }
         Ok(())
     }
@@ -360,30 +370,4 @@ impl Worker {
             check.not_ready("waiting for partitions to be assigned");
         }
     }
-}
-
-/// Cuts what was read into rounds of about `tokens_max` tokens, in order. The tokens are not known before a record is read, so
-/// they are guessed from its size: English takes some four bytes a token.
-fn split(
-    deliveries: Vec<Delivery>,
-    tokens_max: usize,
-    text_tokens_max: usize,
-) -> Vec<Vec<Delivery>> {
-    let mut rounds = Vec::new();
-    let mut open = Vec::new();
-    let mut tokens = 0_usize;
-    for delivery in deliveries {
-        let bytes = delivery.record.value.as_deref().map_or(0, <[u8]>::len);
-        let guess = (bytes / 4).min(text_tokens_max);
-        if !open.is_empty() && tokens_max < tokens.saturating_add(guess) {
-            rounds.push(std::mem::take(&mut open));
-            tokens = 0;
-        }
-        tokens = tokens.saturating_add(guess);
-        open.push(delivery);
-    }
-    if !open.is_empty() {
-        rounds.push(open);
-    }
-    rounds
 }

@@ -4,11 +4,12 @@
 //! - [`writer`]: THE loop: read a round, make it durable, remember how far
 //! - [`round`]: what a round holds and how far it has come; pure
 //! - [`settings`]: all that can be set
-//! - `instruments`: what is measured
+//! - `instruments`: what is measured; `spans`: what is recorded of a verdict and a round
 
 mod instruments;
 pub mod round;
 pub mod settings;
+mod spans;
 pub mod writer;
 
 use std::{fmt, sync::Arc};

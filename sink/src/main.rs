@@ -77,7 +77,9 @@ async fn main() -> anyhow::Result<()> {
     tasks.spawn(serve(listener, routes, stop.clone()));
 
     info!(%listen, "started");
-    chassis::stop::supervise(tasks, stop, chassis::stop::signalled(), grace).await
+    let outcome = chassis::stop::supervise(tasks, stop, chassis::stop::signalled(), grace).await;
+    telemetry.finish();
+    outcome
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {

@@ -57,6 +57,12 @@ impl Round {
         &self.rows
     }
 
+    /// The index of the row that the record at `position` is to become. `None` where it is no verdict.
+    pub(crate) fn row_of(&self, position: usize) -> Option<usize> {
+        // Records are read in their order.
+        self.sources.binary_search(&position).ok()
+    }
+
     /// The records that are no verdicts.
     pub fn invalid(&self) -> Vec<RefusedRecord> {
         self.invalid.iter().map(|(_position, refused)| refused.clone()).collect()
@@ -201,6 +207,12 @@ mod tests {
             assert_eq!(refused.record, delivery.record);
             assert!(!refused.message.is_empty());
         }
+    }
+
+    #[test]
+    fn a_record_is_found_again_as_its_row() {
+        let found: Vec<_> = (0..6).map(|position| round().row_of(position)).collect();
+        assert_eq!(found, [Some(0), Some(1), None, Some(2), Some(3), None]);
     }
 
     #[test]

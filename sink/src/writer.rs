@@ -8,13 +8,18 @@
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use broker::{Progress, Subscribe, SubscribeError};
-use chassis::{Backoff, clock, fault, health::Check};
+use chassis::{Backoff, Tracer, clock, fault, health::Check};
 use store::{RefusedRecord, Row, StoreError, VerdictStore};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{Parts, Settings, instruments::Instruments, round::Round};
+use crate::{
+    Parts, Settings,
+    instruments::Instruments,
+    round::Round,
+    spans::{RoundTrace, Spans},
+};
 
 /// Between two looks at how far the sink is behind.
 const STANDING_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +51,7 @@ struct Desk {
     runtime: Handle,
     backoff: Backoff,
     instruments: Instruments,
+    spans: Spans,
 }
 
 /// How a call of the store ended that is tried until it ends.
@@ -60,6 +66,7 @@ impl Writer {
     /// A writer that reads nothing yet. Calls of the store run on `runtime`.
     pub fn new(parts: Parts, settings: &Settings, runtime: Handle) -> Self {
         let Parts { subscription, store, check, stop } = parts;
+        let spans = Spans::new(Tracer::current(), store.system());
         let desk = Desk {
             store,
             check,
@@ -67,6 +74,7 @@ impl Writer {
             runtime,
             backoff: settings.backoff,
             instruments: Instruments::new(),
+            spans,
         };
         let (rows_max, wait_max) = (settings.rows_max.max(1), settings.wait_max);
         Self { subscription, desk, rows_max, wait_max }
@@ -92,7 +100,9 @@ impl Writer {
                         self.desk.check.not_ready("no partitions of the verdicts' topic yet");
                     }
                     if !deliveries.is_empty() {
-                        self.write(Round::new(deliveries, clock::now()))?;
+                        let now = clock::now();
+                        let trace = self.desk.spans.note(&deliveries, now);
+                        self.write(Round::new(deliveries, now), trace)?;
                     }
                 }
                 Err(SubscribeError::Lost(reason)) => {
@@ -110,16 +120,26 @@ impl Writer {
     }
 
     /// Makes `round` durable, then remembers it. When asked to stop while the store is away, as far as it came.
-    fn write(&mut self, mut round: Round) -> Result<(), WriterError> {
+    fn write(
+        &mut self,
+        mut round: Round,
+        mut trace: Option<RoundTrace>,
+    ) -> Result<(), WriterError> {
         fault::point("sink_before_upsert");
-        self.desk.make_durable(&mut round, &mut *self.subscription)?;
+        let _entered = trace.as_ref().map(|trace| trace.context().enter());
+        self.desk.make_durable(&mut round, &mut trace, &mut *self.subscription)?;
         let progress = round.progress();
         if progress.0.is_empty() {
             return Ok(());
         }
         fault::point("sink_after_upsert");
+        let durable_at = clock::now();
         self.remember(&progress)?;
         fault::point("sink_after_commit");
+        if let Some(trace) = &trace {
+            let row_of = |position| round.row_of(position);
+            self.desk.spans.tell(trace, row_of, durable_at, clock::now());
+        }
         Ok(())
     }
 
@@ -153,6 +173,7 @@ impl Desk {
     fn make_durable(
         &self,
         round: &mut Round,
+        trace: &mut Option<RoundTrace>,
         subscription: &mut dyn Subscribe,
     ) -> Result<(), WriterError> {
         if !self.keep(&round.invalid(), subscription)? {
@@ -168,7 +189,7 @@ impl Desk {
             if rows.is_empty() {
                 continue;
             }
-            match self.upsert(rows, subscription)? {
+            match self.upsert(rows, &range, trace, subscription)? {
                 Ending::Durable => self.instruments.wrote(rows, clock::now()),
                 Ending::Refused(reason) if rows.len() == 1 => {
                     let refused = round.refused_row(range.start, reason, clock::now());
@@ -190,16 +211,22 @@ impl Desk {
         Ok(())
     }
 
+    /// Writes `rows`, which are those at `range` of the round.
     fn upsert(
         &self,
         rows: &[Row],
+        range: &Range<usize>,
+        trace: &mut Option<RoundTrace>,
         subscription: &mut dyn Subscribe,
     ) -> Result<Ending, WriterError> {
         let call = || {
-            let begun = clock::monotonic();
+            let (begun, began_at) = (clock::monotonic(), clock::now());
             fault::point_soon("sink_mid_upsert");
             let result = self.runtime.block_on(self.store.upsert(rows));
             self.instruments.upserted(clock::monotonic().duration_since(begun));
+            if let Some(trace) = trace {
+                trace.called(range.clone(), began_at, clock::now(), &result);
+            }
             result
         };
         self.insist(call, subscription)
@@ -237,7 +264,7 @@ impl Desk {
     /// meanwhile that this replica lives, however long the store is away.
     fn insist(
         &self,
-        call: impl Fn() -> Result<(), StoreError>,
+        mut call: impl FnMut() -> Result<(), StoreError>,
         subscription: &mut dyn Subscribe,
     ) -> Result<Ending, WriterError> {
         let mut waits = self.backoff.attempts();

@@ -19,11 +19,14 @@ use broker::{
     Delivery, TailFrom,
     kafka::{KafkaScan, KafkaSettings, TopicSpec, TransactionalPublish, ensure_topics, settled},
 };
-use chassis::clock;
+use chassis::{Tracer, clock};
 use indicatif::{ProgressBar, ProgressStyle};
 use processor::{
     Scorer,
-    pipeline::records::{self, Topics},
+    pipeline::{
+        records::{self, Topics},
+        steps::Steps,
+    },
 };
 use schemas::{Record, topics};
 use tokio::runtime::Runtime;
@@ -219,7 +222,8 @@ fn score(deliveries: Vec<Delivery>, state: &mut State, scorer: &mut Scorer) -> S
     };
     let topics = Topics { verdicts: verdicts.into(), ..Topics::default() };
     // It also completes the verdicts, and refuses those that are too large to be written.
-    let mut written = records::write(inside, &mut outcomes, &topics, now);
+    let steps = Steps::of_all(&inside, &Tracer::default());
+    let mut written = records::write(inside, &steps, &mut outcomes, &topics, now);
     for outcome in &outcomes {
         state.counts.note(outcome.as_ref().map(drop).map_err(|refusal| refusal.class));
     }

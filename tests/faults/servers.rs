@@ -159,8 +159,8 @@ fn topic(name: &str, nodes: u16) -> TopicSpec {
 pub(crate) fn free_ports(count: u16) -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     let span = PORTS.end - PORTS.start;
-    // Another run at the same time begins elsewhere.
-    let salt = u16::try_from(std::process::id() % u32::from(span)).unwrap_or(0);
+    // Another run at the same time begins elsewhere, well away although its number is the next one.
+    let salt = u16::try_from(std::process::id().wrapping_mul(61) % u32::from(span)).unwrap_or(0);
     for _attempt in 0..span {
         let begin = salt.wrapping_add(TAKEN.fetch_add(count, Ordering::Relaxed)) % (span - count);
         let ports = PORTS.start + begin..PORTS.start + begin + count;

@@ -22,27 +22,41 @@ pub(crate) struct Line {
     http: SocketAddr,
     kafka: SocketAddr,
     /// Flags of `up` beyond addresses and folder.
-    flags: Vec<&'static str>,
+    flags: Vec<String>,
+    /// Variables of its environment.
+    variables: Vec<(&'static str, String)>,
     child: Option<Child>,
 }
 
 impl Line {
     /// Starts a line on an empty folder and waits until it is ready.
     pub(crate) async fn start() -> Self {
-        Self::start_with(Vec::new()).await
+        Self::start_with(Vec::new(), &[]).await
     }
 
     /// The same with a model that takes no time.
     pub(crate) async fn start_tiny() -> Self {
-        Self::start_with(vec!["--models", "tests/fixtures/models", "--model", "tiny@1"]).await
+        Self::start_tiny_with(Vec::new(), &[]).await
     }
 
-    async fn start_with(flags: Vec<&'static str>) -> Self {
+    /// The same with more flags and variables.
+    pub(crate) async fn start_tiny_with(
+        mut flags: Vec<String>,
+        variables: &[(&'static str, &str)],
+    ) -> Self {
+        let tiny = ["--models", "tests/fixtures/models", "--model", "tiny@1"];
+        flags.extend(tiny.map(str::to_owned));
+        Self::start_with(flags, variables).await
+    }
+
+    async fn start_with(flags: Vec<String>, variables: &[(&'static str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
         let mut line = Self {
             folder: tempfile::tempdir().unwrap(),
             http: free_address(),
             kafka: free_address(),
             flags,
+            variables: variables.collect(),
             child: None,
         };
         line.start_again();
@@ -58,6 +72,7 @@ impl Line {
             .arg("--data")
             .arg(self.data())
             .args(&self.flags)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .spawn();
         self.child = Some(child.unwrap());

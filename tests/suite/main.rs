@@ -3,9 +3,11 @@
 
 mod bad_records;
 mod checking;
+mod collector;
 mod command_line;
 mod dead_letters;
 mod exactly_once;
 mod line;
 mod replaying;
 mod seed;
+mod telemetry;

@@ -5,8 +5,8 @@
 //!
 //! # Layout
 //! - [`settings`]: defaults < file < environment < command line, with every mistake refused and its place named
-//! - [`telemetry`]: logs to a stream, metrics to `/metrics`
-//! - [`trace`]: the W3C `traceparent` that travels with each record
+//! - [`telemetry`]: logs to a stream, metrics to `/metrics`, all of it to a collector
+//! - [`trace`]: the W3C `traceparent` that travels with each record, and what is recorded of it
 //! - [`health`]: `/livez`, `/readyz`, `/startupz`
 //! - [`stop`]: signals, supervision, named threads
 //! - [`retry`]: how long to wait before the next attempt
@@ -28,4 +28,4 @@ pub use health::Health;
 pub use hostname::hostname;
 pub use retry::Backoff;
 pub use settings::Secret;
-pub use trace::TraceContext;
+pub use trace::{TraceContext, span::Tracer};

@@ -1,7 +1,14 @@
-//! Logs to a stream and metrics to `/metrics`, set up once for the process.
+//! Logs to a stream and metrics to `/metrics`, and all three signals to a collector where there is one: set up once for the process.
 //!
-//! Instruments are made from [`opentelemetry::global::meter`]; whatever else reads the same meters, such as a push to a
-//! collector, is one more reader of the provider that is built here.
+//! Instruments are made from [`opentelemetry::global::meter`]; `/metrics` and the collector are two readers of the one provider that
+//! is built here. Spans are told to [`Tracer::current`].
+
+mod environment;
+mod line;
+mod otlp;
+pub mod outbox;
+mod resource;
+mod spans;
 
 use std::{
     io,
@@ -15,17 +22,24 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use opentelemetry::global;
+use opentelemetry::{KeyValue, global, metrics::MeterProvider as _};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::{
-    Resource,
+    logs::SdkLoggerProvider,
     metrics::{Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream},
 };
 use prometheus::{Registry, TextEncoder};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 use tracing_subscriber::{
-    EnvFilter, Layer, fmt, fmt::writer::BoxMakeWriter, layer::SubscriberExt as _,
+    EnvFilter, Layer, fmt,
+    fmt::{format::JsonFields, writer::BoxMakeWriter},
+    layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
+};
+
+use crate::{
+    telemetry::{environment::Environment, line::Traced, otlp::Otlp},
+    trace::span::Tracer,
 };
 
 /// Upper bounds of histogram buckets for durations, in seconds: 100 µs to one minute, two or three a decade, so that a
@@ -39,8 +53,8 @@ pub const SECONDS: [f64; 18] = [
 const QUIET: &str = "h2=warn,hyper=warn,opentelemetry=warn,reqwest=warn,rustls=warn,tower=warn,tract=warn,\
                      rdkafka=warn,librdkafka=warn,tokenizers=warn";
 
-/// What is logged and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is logged and how, and what is sent to a collector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
     /// What to log, as in `RUST_LOG`: `info`, or `info,processor=debug`.
@@ -49,6 +63,12 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
     /// Where the log goes.
     pub output: LogOutput,
+    /// Where traces, metrics and logs are sent by OTLP: `http://HOST:4318`, a collector's. Empty: where the variable
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` says, else nowhere.
+    pub otlp_endpoint: String,
+    /// Share of the traces, 0 to 1, that are recorded of those that begin here; whoever sends a `traceparent` has decided for
+    /// himself. Absent: what `OTEL_TRACES_SAMPLER` says, else all.
+    pub sample_ratio: Option<f64>,
 }
 
 /// How a line of the log looks.
@@ -79,38 +99,41 @@ impl Default for TelemetrySettings {
             filter: "info".to_owned(),
             format: LogFormat::default(),
             output: LogOutput::default(),
+            otlp_endpoint: String::new(),
+            sample_ratio: None,
         }
     }
 }
 
-/// The running telemetry. What it still holds is given out when the last one is dropped.
+/// The running telemetry. What it still holds is given out by [`finish`](Self::finish), at the latest when the last one is
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    metrics: Arc<Metrics>,
+    running: Arc<Running>,
 }
 
-/// The one meter provider of the process and what reads it.
+/// The one meter provider of the process, what reads it, and what is sent besides.
 #[derive(Debug)]
-struct Metrics {
+struct Running {
     provider: SdkMeterProvider,
     registry: Registry,
+    otlp: Option<Arc<Otlp>>,
 }
 
-/// The metrics of the process while anybody holds them: a second start, as in tests and where all services share a process,
+/// The telemetry of the process while anybody holds it: a second start, as in tests and where all services share a process,
 /// joins the first.
-static RUNNING: Mutex<Weak<Metrics>> = Mutex::new(Weak::new());
+static RUNNING: Mutex<Weak<Running>> = Mutex::new(Weak::new());
 
-/// Starts logs and metrics under the name `service`. Where they run already, their settings stay as they are.
+/// Starts logs, metrics and traces under the name `service`. Where they run already, their settings stay as they are.
 pub fn start(service: &'static str, settings: &TelemetrySettings) -> anyhow::Result<Telemetry> {
-    start_log(settings)?;
-    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    let metrics = match running.upgrade() {
-        Some(metrics) => metrics,
-        None => Arc::new(Metrics::new(service)?),
+    let mut current = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let running = match current.upgrade() {
+        Some(running) => running,
+        None => Arc::new(Running::start(service, settings)?),
     };
-    *running = Arc::downgrade(&metrics);
-    global::set_meter_provider(metrics.provider.clone());
-    Ok(Telemetry { metrics })
+    start_log(settings, running.otlp.as_ref().and_then(|otlp| otlp.logs.as_ref()))?;
+    *current = Arc::downgrade(&running);
+    Ok(Telemetry { running })
 }
 
 impl Telemetry {
@@ -122,8 +145,13 @@ impl Telemetry {
 
     /// All metrics in the text format of Prometheus.
     pub fn text(&self) -> anyhow::Result<String> {
-        let families = self.metrics.registry.gather();
+        let families = self.running.registry.gather();
         TextEncoder::new().encode_to_string(&families).context("encoding metrics")
+    }
+
+    /// Sends what is left to the collector, for two seconds at most: what is told afterwards goes nowhere. Blocks.
+    pub fn finish(&self) {
+        self.running.finish();
     }
 
     fn answer(&self) -> Response {
@@ -136,8 +164,13 @@ impl Telemetry {
     }
 }
 
-impl Metrics {
-    fn new(service: &'static str) -> anyhow::Result<Self> {
+impl Running {
+    fn start(service: &'static str, settings: &TelemetrySettings) -> anyhow::Result<Self> {
+        let environment = Environment::read();
+        let sampling = environment
+            .sampling(settings.sample_ratio)
+            .context("reading the share of traces to record")?;
+        let resource = resource::of(service);
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -145,21 +178,73 @@ impl Metrics {
             .scope_info_enabled(false)
             .build()
             .context("registering the metrics")?;
-        let provider = SdkMeterProvider::builder()
-            .with_resource(Resource::builder().with_service_name(service).build())
+        let builder = SdkMeterProvider::builder()
+            .with_resource(resource.clone())
             .with_reader(exporter)
-            .with_view(seconds)
-            .build();
-        Ok(Self { provider, registry })
+            .with_view(seconds);
+        let started = Otlp::start(&settings.otlp_endpoint, &environment, &resource)?;
+        let (otlp, builder) = match started {
+            None => (None, builder),
+            Some((otlp, None)) => (Some(Arc::new(otlp)), builder),
+            Some((otlp, Some(reader))) => (Some(Arc::new(otlp)), builder.with_reader(reader)),
+        };
+        let provider = builder.build();
+        global::set_meter_provider(provider.clone());
+        if let Some(otlp) = &otlp {
+            count(&provider, otlp);
+        }
+        let spans = otlp.as_ref().and_then(|otlp| otlp.spans.clone());
+        Tracer::set_current(Tracer::new(spans, sampling));
+        Ok(Self { provider, registry, otlp })
+    }
+
+    fn finish(&self) {
+        let Some(otlp) = &self.otlp else { return };
+        otlp.stop();
+        // It reads the meters a last time. A second time it says that it was shut down, which is no news.
+        drop(self.provider.shutdown());
+        otlp.join();
     }
 }
 
-impl Drop for Metrics {
+impl Drop for Running {
     fn drop(&mut self) {
-        if let Err(error) = self.provider.shutdown() {
-            warn!(%error, "metrics did not shut down cleanly");
-        }
+        self.finish();
     }
+}
+
+/// What became of what was to be sent, as metrics. They are read when they are asked for and cost nothing before.
+fn count(provider: &SdkMeterProvider, otlp: &Arc<Otlp>) {
+    let meter = provider.meter("telemetry");
+    let signal = |signal: environment::Signal| KeyValue::new("signal", signal.name());
+    let counted = Arc::downgrade(otlp);
+    let sent = meter
+        .u64_observable_counter("telemetry.sent")
+        .with_unit("{item}")
+        .with_description("Spans, lines of the log and reports of metrics that the collector took.")
+        .with_callback(move |observer| {
+            let Some(otlp) = counted.upgrade() else { return };
+            for (name, [sent, ..]) in otlp.counts() {
+                observer.observe(sent, &[signal(name)]);
+            }
+        });
+    drop(sent.build());
+    let counted = Arc::downgrade(otlp);
+    let dropped = meter
+        .u64_observable_counter("telemetry.dropped")
+        .with_unit("{item}")
+        .with_description(
+            "Spans, lines of the log and reports of metrics that the collector did not get, by reason.",
+        )
+        .with_callback(move |observer| {
+            let Some(otlp) = counted.upgrade() else { return };
+            for (name, [_, no_room, not_taken]) in otlp.counts() {
+                let reason = |reason: &'static str| KeyValue::new("reason", reason);
+                observer.observe(no_room, &[signal(name), reason("queue_full")]);
+                observer.observe(not_taken, &[signal(name), reason("export_failed")]);
+            }
+        });
+    drop(dropped.build());
 }
 
 /// Gives every histogram of durations the same [`SECONDS`], so that they can be compared and added.
@@ -172,18 +257,24 @@ fn seconds(instrument: &Instrument) -> Option<Stream> {
     Stream::builder().with_aggregation(aggregation).build().ok()
 }
 
-fn start_log(settings: &TelemetrySettings) -> anyhow::Result<()> {
+fn start_log(
+    settings: &TelemetrySettings,
+    collector: Option<&SdkLoggerProvider>,
+) -> anyhow::Result<()> {
     let writer = match settings.output {
         LogOutput::Stdout => BoxMakeWriter::new(io::stdout),
         LogOutput::Stderr => BoxMakeWriter::new(io::stderr),
     };
     let line = fmt::layer().with_writer(writer);
     let line = match settings.format {
-        LogFormat::Json => line.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Json => line.fmt_fields(JsonFields::new()).event_format(Traced::new()).boxed(),
         LogFormat::Human => line.boxed(),
     };
-    let started =
-        tracing_subscriber::registry().with(filter(&settings.filter)?).with(line).try_init();
+    let started = tracing_subscriber::registry()
+        .with(filter(&settings.filter)?)
+        .with(line)
+        .with(collector.map(OpenTelemetryTracingBridge::new))
+        .try_init();
     // Only one log can be: the first stays.
     drop(started);
     Ok(())

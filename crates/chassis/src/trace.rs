@@ -1,4 +1,12 @@
 //! The W3C trace context that travels with each record, so that one trace id leads from the HTTP request to the row.
+//!
+//! # Layout
+//! - [`TraceContext`]: what travels
+//! - [`span`]: what is recorded of an operation, and where it goes
+//! - [`sampling`]: which traces are recorded
+
+pub mod sampling;
+pub mod span;
 
 use std::fmt;
 
@@ -54,6 +62,13 @@ impl TraceContext {
     #[must_use]
     pub fn child(&self) -> Self {
         Self { parent_id: nonzero(rand::random), ..*self }
+    }
+
+    /// The same place in the same trace, recorded or not.
+    #[must_use]
+    pub fn sampled(self, is_sampled: bool) -> Self {
+        let flags = if is_sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
+        Self { flags, ..self }
     }
 
     /// The header's value, for the next process.

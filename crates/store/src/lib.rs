@@ -41,6 +41,11 @@ pub use sqlite::{SqliteSettings, SqliteStore};
 /// A table of verdicts, one row for each review, and beside it the records that could not become rows.
 #[async_trait]
 pub trait VerdictStore: Debug + Send + Sync + 'static {
+    /// What OpenTelemetry calls the system behind it (`db.system.name`).
+    fn system(&self) -> &'static str {
+        "memory"
+    }
+
     /// Writes all rows, durably, before it returns. After an error none, some or all are written: write them again.
     ///
     /// Idempotent and free of order: of two rows of one review the one that [outranks](Row::outranks) the other stays,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use broker::{Delivery, OUTBOX_RECORD_BYTES_MAX, Outgoing};
-use chassis::TraceContext;
+use chassis::Tracer;
 use jiff::Timestamp;
 use schemas::{
     Origin, Record, Refusal, Review, Stage, Verdict, dead_letter::BYTES_DROPPED, headers,
     record::Header, review::Place, topics,
 };
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, steps::Steps};
 
 /// Most characters of a dead letter's message.
 const MESSAGE_CHARACTERS_MAX: usize = 1_000;
@@ -69,27 +69,30 @@ pub fn read(
 }
 
 /// One record for each delivery, in order: its verdict or its dead letter. A verdict is completed with where it came from and
-/// with its trace; the headers that the line does not know travel on.
+/// with its trace; the headers that the line does not know travel on. A dead letter keeps the `traceparent` that its record came with.
 ///
-/// `outcomes` are those of the same deliveries; a verdict that is too large to be written becomes a refusal in there.
+/// `steps` and `outcomes` are those of the same deliveries; a verdict that is too large to be written becomes a refusal in there.
 pub fn write(
     deliveries: Vec<Delivery>,
+    steps: &[Steps],
     outcomes: &mut [Result<Verdict, Refusal>],
     topics: &Topics,
     now: Timestamp,
 ) -> Vec<Outgoing> {
-    let pairs = deliveries.into_iter().zip(outcomes);
-    pairs.map(|(delivery, outcome)| write_one(&delivery, outcome, topics, now)).collect()
+    let each = deliveries.into_iter().zip(steps).zip(outcomes);
+    each.map(|((delivery, steps), outcome)| write_one(&delivery, steps, outcome, topics, now))
+        .collect()
 }
 
 fn write_one(
     delivery: &Delivery,
+    steps: &Steps,
     outcome: &mut Result<Verdict, Refusal>,
     topics: &Topics,
     now: Timestamp,
 ) -> Outgoing {
     let refusal = match outcome {
-        Ok(verdict) => match verdict_record(delivery, verdict) {
+        Ok(verdict) => match verdict_record(delivery, steps, verdict) {
             Ok(record) => return Outgoing { topic: Arc::clone(&topics.verdicts), record },
             Err(refusal) => refusal,
         },
@@ -140,17 +143,17 @@ impl Pipeline {
     /// The verdict record or the dead letter of each delivery, in order, on the caller's thread, as if the model took no time.
     pub fn process(&self, deliveries: &[Delivery], now: Timestamp) -> Vec<Outgoing> {
         let mut outcomes = self.judge(read(deliveries, now), now);
-        write(deliveries.to_vec(), &mut outcomes, &Topics::default(), now)
+        let steps = Steps::of_all(deliveries, &Tracer::default());
+        write(deliveries.to_vec(), &steps, &mut outcomes, &Topics::default(), now)
     }
 }
 
-fn verdict_record(delivery: &Delivery, verdict: &mut Verdict) -> Result<Record, Refusal> {
-    let given = headers::text(&delivery.record.headers, headers::TRACEPARENT);
-    // A header that is malformed is one that is absent, says W3C Trace Context: begin a new trace.
-    let trace = given
-        .and_then(TraceContext::parse)
-        .map_or_else(TraceContext::begin, |parent| parent.child());
-    verdict.trace_id = Some(trace.trace_id());
+fn verdict_record(
+    delivery: &Delivery,
+    steps: &Steps,
+    verdict: &mut Verdict,
+) -> Result<Record, Refusal> {
+    verdict.trace_id = Some(steps.send.trace_id());
     verdict.origin = Some(Origin {
         topic: delivery.topic.to_string(),
         partition: delivery.partition,
@@ -159,7 +162,7 @@ fn verdict_record(delivery: &Delivery, verdict: &mut Verdict) -> Result<Record, 
     let known = |header: &&Header| header.name != headers::TRACEPARENT;
     let mut travelling: Vec<Header> =
         delivery.record.headers.iter().filter(known).cloned().collect();
-    travelling.push(Header::text(headers::TRACEPARENT, trace.traceparent()));
+    travelling.push(Header::text(headers::TRACEPARENT, steps.send.traceparent()));
     let record = verdict
         .to_record(travelling)
         .map_err(|error| Refusal::new(Stage::Validate, "UnwritableVerdict", error))?;

@@ -12,6 +12,7 @@ use crate::pipeline::{Inferred, Timing, unanswered};
 pub struct Round {
     entries: Vec<Entry>,
     judgements: Vec<Judgement>,
+    runs: Vec<Run>,
     /// What became of each text, by its hash. A repeated text is common: retries, templates, "Great!".
     seen: HashMap<TextHash, Seen>,
     batches_open: usize,
@@ -26,6 +27,16 @@ pub(crate) type TextHash = [u8; 32];
 enum Seen {
     At(usize),
     Refused(Refusal),
+}
+
+/// One call of the model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) timing: Timing,
+    /// Texts.
+    pub(crate) rows: usize,
+    /// Ids that were not padding.
+    pub(crate) tokens: usize,
 }
 
 /// One review, or why there is none.
@@ -50,6 +61,8 @@ pub(crate) struct Judgement {
     pub(crate) unknown: usize,
     /// Probabilities by label or a refusal, when, and with how many texts.
     pub(crate) outcome: Option<(Result<Vec<f32>, Refusal>, Timing, usize)>,
+    /// The call that answered for it, by its position among the round's.
+    run: Option<usize>,
 }
 
 impl Round {
@@ -89,6 +102,7 @@ impl Round {
                     truncated,
                     unknown,
                     outcome: None,
+                    run: None,
                 });
                 self.tokens += tokens;
                 (Seen::At(position), Ok(position))
@@ -108,11 +122,14 @@ impl Round {
     /// Takes the answers of one batch.
     pub fn accept(&mut self, inferred: Inferred, timing: Timing) {
         let rows = inferred.judged.len();
+        let run = self.runs.len();
         for (position, answer) in inferred.judged {
             if let Some(judgement) = self.judgements.get_mut(position) {
                 judgement.outcome = Some((answer, timing, rows));
+                judgement.run = Some(run);
             }
         }
+        self.runs.push(Run { timing, rows, tokens: inferred.tokens });
         self.batches_open = self.batches_open.saturating_sub(1);
     }
 
@@ -134,6 +151,19 @@ impl Round {
     /// Ids that the model reads, of all distinct texts, padding not counted.
     pub fn tokens(&self) -> usize {
         self.tokens
+    }
+
+    /// Every call of the model that was accepted, in the order of the answers.
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The call that judged the review at `index`, by its position among [`runs`](Self::runs).
+    pub(crate) fn run_of(&self, index: usize) -> Option<usize> {
+        match self.entries.get(index)? {
+            Entry::Review(_, position) => self.judgements.get(*position)?.run,
+            Entry::Refused(_) => None,
+        }
     }
 
     pub(crate) fn into_parts(self) -> (Vec<Entry>, Vec<Judgement>) {

@@ -161,6 +161,10 @@ impl CqlStore {
 
 #[async_trait]
 impl VerdictStore for CqlStore {
+    fn system(&self) -> &'static str {
+        "cassandra"
+    }
+
     async fn upsert(&self, rows: &[Row]) -> Result<(), StoreError> {
         let now = clock::now();
         let alive = rows.iter().filter_map(|row| {

@@ -66,6 +66,10 @@ impl SqliteStore {
 
 #[async_trait]
 impl VerdictStore for SqliteStore {
+    fn system(&self) -> &'static str {
+        "sqlite"
+    }
+
     async fn upsert(&self, rows: &[Row]) -> Result<(), StoreError> {
         let rows = rows.iter().map(Columns::of).collect::<Result<Vec<_>, _>>()?;
         self.writer
