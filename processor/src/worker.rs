@@ -157,6 +157,8 @@ impl Worker {
         inference: Box<dyn Inference>,
         settings: Settings,
     ) -> Self {
+        let instruments = Instruments::new();
+        instruments.model_loaded(&pipeline.model);
         Self {
             exchange,
             pipeline,
@@ -170,7 +172,7 @@ impl Worker {
             round_next: 0,
             idle_wait: IDLE_WAIT,
             alone: Alone::default(),
-            instruments: Instruments::new(),
+            instruments,
             standing_next: clock::monotonic(),
             broker_away: false,
         }
