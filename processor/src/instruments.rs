@@ -18,6 +18,8 @@ const METER: &str = "processor";
 const ROWS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 /// Bounds of shares and probabilities.
 const SHARES: [f64; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
+/// Why a round may be aborted.
+const REASONS: [&str; 4] = ["aborted", "unavailable", "refused", "fenced"];
 
 /// The line's instruments.
 #[derive(Clone)]
@@ -32,6 +34,7 @@ pub struct Instruments {
     rounds: Counter<u64>,
     commit_duration: Histogram<f64>,
     breaker_open: Gauge<u64>,
+    model_loaded: Gauge<u64>,
     lag: Gauge<u64>,
     stalled: Gauge<f64>,
     /// What was told last.
@@ -79,7 +82,7 @@ impl Instruments {
             latency: meter
                 .f64_histogram("e2e.latency")
                 .with_unit("s")
-                .with_description("From a review's receipt to its verdict's commit.")
+                .with_description("From a review's receipt until its verdict is committed, or its row durable.")
                 .build(),
             rounds: meter
                 .u64_counter("processor.rounds")
@@ -95,6 +98,10 @@ impl Instruments {
                 .u64_gauge("processor.breaker.open")
                 .with_description("1 while the line stands still for too many dead letters.")
                 .build(),
+            model_loaded: meter
+                .u64_gauge("processor.model.loaded")
+                .with_description("1 for the model that this replica scores with.")
+                .build(),
             lag: meter
                 .u64_gauge("messaging.kafka.consumer.lag")
                 .with_unit("{record}")
@@ -108,7 +115,17 @@ impl Instruments {
             standing: Standing::default(),
         };
         instruments.breaker_open.record(0, &[]);
+        // A counter that appears with its first event has no rate at that event: it would be seen only at the second.
+        for reason in REASONS {
+            instruments.rounds.add(0, &aborted_for(reason));
+        }
         instruments
+    }
+
+    /// This replica scores with `model` from now on. Replicas that differ are seen only so: a verdict has no replica.
+    pub fn model_loaded(&self, model: &ModelRef) {
+        let name = KeyValue::new("model.name", model.name.clone());
+        self.model_loaded.record(1, &[name, KeyValue::new("model.version", model.version.clone())]);
     }
 
     /// A batch was inferred, whatever becomes of its round.
@@ -137,7 +154,8 @@ impl Instruments {
                     *labels.entry(verdict.label.as_str()).or_default() += 1;
                     self.confidence.record(f64::from(verdict.confidence), &attributes);
                     let latency = now.duration_since(verdict.received_at).as_secs_f64();
-                    self.latency.record(latency.max(0.0), &[]);
+                    // The sink measures until the row, by the same name: in one process both are one metric.
+                    self.latency.record(latency.max(0.0), &[KeyValue::new("until", "verdict")]);
                 }
                 Err(refusal) => {
                     *refusals.entry((refusal.stage.as_str(), refusal.class)).or_default() += 1;
@@ -162,8 +180,7 @@ impl Instruments {
             ExchangeError::Refused(_) => "refused",
             ExchangeError::Fatal(_) => "fenced",
         };
-        let outcome = KeyValue::new("outcome", "aborted");
-        self.rounds.add(1, &[outcome, KeyValue::new("reason", reason)]);
+        self.rounds.add(1, &aborted_for(reason));
     }
 
     /// A transaction ended, one way or the other.
@@ -194,6 +211,10 @@ impl Instruments {
     }
 }
 
+fn aborted_for(reason: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new("outcome", "aborted"), KeyValue::new("reason", reason)]
+}
+
 impl Default for Instruments {
     fn default() -> Self {
         Self::new()
@@ -203,5 +224,28 @@ impl Default for Instruments {
 impl fmt::Debug for Instruments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Instruments").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::telemetry::{self, TelemetrySettings};
+
+    use super::*;
+
+    #[test]
+    fn the_model_is_told_and_what_has_not_happened_yet_counts_zero() {
+        let telemetry = telemetry::start("test", &TelemetrySettings::default()).unwrap();
+        let instruments = Instruments::new();
+        let [name, version, digest] = ["told", "7", "sha256:0"].map(str::to_owned);
+        instruments.model_loaded(&ModelRef { name, version, digest });
+        let text = telemetry.text().unwrap();
+        let loaded = "processor_model_loaded{model_name=\"told\",model_version=\"7\"} 1";
+        assert!(text.contains(loaded), "{text}");
+        for reason in REASONS {
+            let counted =
+                format!("processor_rounds_total{{outcome=\"aborted\",reason=\"{reason}\"}} ");
+            assert!(text.contains(&counted), "{reason}: {text}");
+        }
     }
 }

@@ -155,6 +155,8 @@ impl Worker {
         inference: Box<dyn Inference>,
         settings: Settings,
     ) -> Self {
+        let instruments = Instruments::new();
+        instruments.model_loaded(&pipeline.model);
         Self {
             exchange,
             pipeline,
@@ -169,7 +171,7 @@ impl Worker {
             round_next: 0,
             idle_wait: IDLE_WAIT,
             alone: Alone::default(),
-            instruments: Instruments::new(),
+            instruments,
             spans: Spans::new(Tracer::current()),
             standing_next: clock::monotonic(),
             broker_away: false,

@@ -10,6 +10,11 @@ use opentelemetry::{
 };
 use store::{RefusedRecord, Row};
 
+/// Who may be away.
+const PEERS: [&str; 2] = ["broker", "store"];
+/// Why a record may be refused.
+const CLASSES: [&str; 3] = ["NullValue", "InvalidVerdict", "StoreRefused"];
+
 /// The sink's instruments.
 pub(crate) struct Instruments {
     rows: Counter<u64>,
@@ -27,7 +32,7 @@ impl Instruments {
     /// From the process's meters.
     pub(crate) fn new() -> Self {
         let meter = global::meter("sink");
-        Self {
+        let instruments = Self {
             rows: meter
                 .u64_counter("sink.rows")
                 .with_description("verdicts that were made durable, replays included")
@@ -44,7 +49,9 @@ impl Instruments {
             latency: meter
                 .f64_histogram("e2e.latency")
                 .with_unit("s")
-                .with_description("a review's receipt until its row is durable")
+                .with_description(
+                    "From a review's receipt until its verdict is committed, or its row durable.",
+                )
                 .build(),
             pauses: meter
                 .u64_counter("sink.pauses")
@@ -65,7 +72,15 @@ impl Instruments {
                 )
                 .build(),
             standing: Standing::default(),
+        };
+        // A counter that appears with its first event has no rate at that event: it would be seen only at the second.
+        for peer in PEERS {
+            instruments.pauses.add(0, &[KeyValue::new("peer", peer)]);
         }
+        for class in CLASSES {
+            instruments.refused.add(0, &[KeyValue::new("error.type", class)]);
+        }
+        instruments
     }
 
     /// `rows` became durable at `now`. The latency is each row's own: a mean over the round would hide the tail.
@@ -74,7 +89,8 @@ impl Instruments {
         for row in rows {
             let latency = now.duration_since(row.verdict.received_at).as_secs_f64();
             // Clocks of two machines may disagree.
-            self.latency.record(latency.max(0.0), &[]);
+            // The processor measures until the verdict, by the same name: in one process both are one metric.
+            self.latency.record(latency.max(0.0), &[KeyValue::new("until", "row")]);
         }
     }
 
@@ -110,5 +126,28 @@ impl Instruments {
     /// An attempt was put off.
     pub(crate) fn paused(&self, on: &'static str) {
         self.pauses.add(1, &[KeyValue::new("peer", on)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::telemetry::{self, TelemetrySettings};
+
+    use super::*;
+
+    #[test]
+    fn what_has_not_happened_yet_counts_zero() {
+        let telemetry = telemetry::start("test", &TelemetrySettings::default()).unwrap();
+        let _instruments = Instruments::new();
+        let text = telemetry.text().unwrap();
+        for counted in [
+            "sink_pauses_total{peer=\"broker\"} ",
+            "sink_pauses_total{peer=\"store\"} ",
+            "sink_refused_total{error_type=\"InvalidVerdict\"} ",
+            "sink_refused_total{error_type=\"NullValue\"} ",
+            "sink_refused_total{error_type=\"StoreRefused\"} ",
+        ] {
+            assert!(text.contains(counted), "{counted}: {text}");
+        }
     }
 }
