@@ -65,6 +65,26 @@ pub(crate) fn now() -> Instant {
     chassis::clock::monotonic()
 }
 
+/// As [`until`], for what comes bit by bit: as long as it is not there, `look` says how much is missing, if that is known. The proof
+/// ends once that has become no less for [`stuck_after`], however long all of it takes.
+pub(crate) async fn until_none_is_left<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, Option<u64>>,
+) -> T {
+    let patience = stuck_after();
+    let (mut least, mut progressed) = (u64::MAX, now());
+    loop {
+        match look().await {
+            Ok(answer) => return answer,
+            Err(Some(left)) if left < least => (least, progressed) = (left, now()),
+            Err(_) => {}
+        }
+        let quiet = progressed.elapsed();
+        assert!(quiet < patience, "stuck: {what}: {least} are left, and no fewer for {quiet:?}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Looks until there is an answer. Without one for [`stuck_after`] the proof ends and says what never came.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let patience = stuck_after();

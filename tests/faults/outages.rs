@@ -10,7 +10,7 @@ use crate::{
     checker::{self, Check},
     clients::Clients,
     feed::{self, Feed, Plan},
-    form::{LOOK_EVERY, now, until},
+    form::{LOOK_EVERY, now, until, until_none_is_left},
     proof::{GROUP, Proof, SINK_GROUP, caught_up, lag, settled, terminate},
     replica::{Replica, Service},
     report::Report,
@@ -159,11 +159,12 @@ async fn outage(away: &[&Cluster], manner: Manner, long: Duration, line: &mut [R
 
 /// Waits until nothing waits any more but what has just come: with the feed, for the processors, for the sink.
 async fn level(kafka: &KafkaSettings, feed: &Feed, line: &mut [Replica]) {
-    until("a line that is level again", async || {
+    until_none_is_left("a line that is level again", async || {
         line.iter_mut().for_each(Replica::tend);
-        let unscored = lag(kafka, GROUP, topics::REVIEWS).await?;
-        let unstored = lag(kafka, SINK_GROUP, topics::VERDICTS).await?;
-        (feed.behind().max(unscored).max(unstored) <= WAITING_MAX).then_some(())
+        let unscored = lag(kafka, GROUP, topics::REVIEWS).await.ok_or(None)?;
+        let unstored = lag(kafka, SINK_GROUP, topics::VERDICTS).await.ok_or(None)?;
+        let waiting = feed.behind().max(unscored).max(unstored);
+        if waiting <= WAITING_MAX { Ok(()) } else { Err(Some(waiting)) }
     })
     .await;
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 
 use crate::{
-    form::{Form, LOOK_EVERY, alone, now, stuck_after, until},
+    form::{Form, LOOK_EVERY, alone, now, stuck_after, until_none_is_left},
     replica::{Replica, Service},
     servers::Cluster,
     stream::Stream,
@@ -168,13 +168,13 @@ pub(crate) async fn settled(
     replica: &mut Replica,
 ) {
     let (mut last, mut since) = (None, now());
-    until(&format!("{group} at the end of {topic}"), async || {
+    until_none_is_left(&format!("{group} at the end of {topic}"), async || {
         replica.tend();
         let lag = lag(kafka, group, topic).await;
         if lag != last || lag.is_none_or(|lag| MARKERS_MAX < lag) {
             (last, since) = (lag, now());
         }
-        (SETTLED <= since.elapsed()).then_some(())
+        if SETTLED <= since.elapsed() { Ok(()) } else { Err(lag) }
     })
     .await;
 }
