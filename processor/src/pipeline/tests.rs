@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 
 use broker::{Delivery, Outgoing};
+use jiff::ToSpan as _;
 use proptest::prelude::*;
 use schemas::{Record, ReviewId, ReviewText, dead_letter, headers, record::Header, text, topics};
 
 use super::*;
-use crate::{classifier::stub::Stub, tokenizer::tests::small};
+use crate::{classifier::stub::Stub, pipeline::records::ScoringOrder, tokenizer::tests::small};
 
 const NOW: Timestamp = Timestamp::constant(1_700_000_000, 0);
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
