@@ -228,7 +228,7 @@ fn count(provider: &SdkMeterProvider, otlp: &Arc<Otlp>) {
                 observer.observe(sent, &[signal(name)]);
             }
         });
-    drop(sent.build());
+    let _registered = sent.build();
     let counted = Arc::downgrade(otlp);
     let dropped = meter
         .u64_observable_counter("telemetry.dropped")
@@ -244,7 +244,7 @@ fn count(provider: &SdkMeterProvider, otlp: &Arc<Otlp>) {
                 observer.observe(not_taken, &[signal(name), reason("export_failed")]);
             }
         });
-    drop(dropped.build());
+    let _registered = dropped.build();
 }
 
 /// Gives every histogram of durations the same [`SECONDS`], so that they can be compared and added.

@@ -235,7 +235,7 @@ fn attempt(
         if index == outbox.len() / 2 {
             // What was sent is to be found in the log, or the point would be the same as the one before.
             fault::point_after("mid_produce", || {
-                producer.context().settle(producer, SETTLE_TIMEOUT)
+                producer.context().settle(producer, SETTLE_TIMEOUT);
             });
         }
     }

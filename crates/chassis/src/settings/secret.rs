@@ -39,6 +39,7 @@ impl Secret {
     }
 }
 
+#[expect(clippy::missing_fields_in_debug, reason = "what is left out is the secret")]
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {

@@ -110,10 +110,11 @@ impl<T> Outbox<T> {
             while !waiting.is_empty() {
                 let rest = waiting.split_off(waiting.len().min(REQUEST_ITEMS_MAX));
                 let count = u64::try_from(waiting.len()).unwrap_or(u64::MAX);
-                let sent = send(mem::replace(&mut waiting, rest)).await;
-                let counter = if sent.is_ok() { &self.counts.sent } else { &self.counts.not_taken };
+                let outcome = send(mem::replace(&mut waiting, rest)).await;
+                let counter =
+                    if outcome.is_ok() { &self.counts.sent } else { &self.counts.not_taken };
                 counter.fetch_add(count, Ordering::Relaxed);
-                note_change(signal, &mut is_taken, sent);
+                note_change(signal, &mut is_taken, outcome);
             }
         }
     }
@@ -207,9 +208,9 @@ mod tests {
             }
         };
         tokio::select! { () = delivery => panic!("it answered"), () = telling => {} }
-        let [sent, no_room, _] = counts(&outbox);
+        let [taken, no_room, _] = counts(&outbox);
         // Of fifty rounds one is on its way and ten wait.
-        assert_eq!((sent, no_room), (0, 390));
+        assert_eq!((taken, no_room), (0, 390));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,11 +10,11 @@ const UNKNOWN: &str = "unknown_service";
 
 /// The resource of a process that is called `service`, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` calls it otherwise.
 pub(crate) fn of(service: &'static str) -> Resource {
-    completed(Resource::builder().build(), service, hostname().ok().as_deref())
+    completed(&Resource::builder().build(), service, hostname().ok().as_deref())
 }
 
 /// `given`, and what is not in it. Two replicas must not be taken for one: their counters would be added up wrongly.
-fn completed(given: Resource, service: &'static str, host: Option<&str>) -> Resource {
+fn completed(given: &Resource, service: &'static str, host: Option<&str>) -> Resource {
     let instance = host.map(|host| format!("{host}:{}", std::process::id()));
     let ours = [
         ("service.name", Some(Value::from(service))),
@@ -44,7 +44,7 @@ mod tests {
     fn check(given: &[(&'static str, &'static str)], name: &'static str, expected: &str) {
         let given = given.iter().map(|(name, value)| KeyValue::new(*name, *value));
         let given = Resource::builder_empty().with_attributes(given).build();
-        let resource = completed(given, "sink", Some("pod-1"));
+        let resource = completed(&given, "sink", Some("pod-1"));
         let found = resource.get(&Key::from_static_str(name));
         assert_eq!(found.map(|value| value.as_str().into_owned()).as_deref(), Some(expected));
     }

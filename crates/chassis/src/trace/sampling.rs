@@ -66,9 +66,8 @@ impl Sampling {
             return context.is_sampled();
         }
         // As OpenTelemetry draws, so that processes with the same share agree: by the last 63 of the id's 128 random bits.
-        let [.., a, b, c, d, e, f, g, h] = context.trace_id_bytes();
-        let drawn = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
-        1.0 <= self.ratio || drawn < threshold(self.ratio)
+        let drawn = u128::from_be_bytes(context.trace_id_bytes()) & u128::from(u64::MAX);
+        1.0 <= self.ratio || drawn >> 1 < u128::from(threshold(self.ratio))
     }
 }
 
