@@ -209,8 +209,8 @@ mod tests {
         };
         tokio::select! { () = delivery => panic!("it answered"), () = telling => {} }
         let [taken, no_room, _] = counts(&outbox);
-        // Of fifty rounds one is on its way and ten wait.
-        assert_eq!((taken, no_room), (0, 390));
+        // Of fifty rounds ten wait, and one is on its way, or two where the sender woke after the second: both wake at once.
+        assert!(taken == 0 && [380, 390].contains(&no_room), "{taken} {no_room}");
     }
 
     #[tokio::test(start_paused = true)]
