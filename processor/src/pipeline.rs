@@ -232,6 +232,7 @@ impl Pipeline {
             model: self.model.clone(),
             tokens: u32::try_from(judgement.tokens).unwrap_or(u32::MAX),
             truncated: judgement.truncated,
+            drift: None,
             source: review.source,
             language: review.language,
             metadata: review.metadata,

@@ -32,4 +32,4 @@ pub use record::Record;
 pub use redrive::Redrive;
 pub use review::{IncomingReview, Review, ReviewId};
 pub use text::ReviewText;
-pub use verdict::{ModelRef, Origin, Verdict};
+pub use verdict::{DriftFeatures, ModelRef, Origin, Verdict};

@@ -11,6 +11,12 @@ pub const DEAD_LETTERS: &str = "reviews.v1.dlq";
 pub const REDRIVES: &str = "redrives.v1";
 /// Labels that people or later events give to reviews. Key: the review's id.
 pub const FEEDBACK: &str = "feedback.v1";
+/// What some seconds of verdicts add up to, as partial windows. One partition, so that one aggregator decides. Key: the model.
+pub const DRIFT_WINDOWS: &str = "drift-windows.v1";
+/// Signals that began to drift, and that ceased to. One partition. Key: the model and the signal.
+pub const DRIFT_ALERTS: &str = "drift-alerts.v1";
+/// What the aggregator knew when it last remembered how far it had read; compacted. One partition. Key: the aggregator's group.
+pub const DRIFT_STATES: &str = "drift-states.v1";
 
 /// Verdicts of history that was scored again, unless the replay names another topic. Key: the review's id.
 pub const REPLAY_VERDICTS: &str = "replay-verdicts.v1";

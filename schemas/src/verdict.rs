@@ -47,6 +47,9 @@ pub struct Verdict {
     pub tokens: u32,
     /// Whether the text had more tokens than the model reads.
     pub truncated: bool,
+    /// What drift needs to know beyond the rest; absent from verdicts of a program that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftFeatures>,
     /// Where the review was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -79,6 +82,27 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
     pub trace_id: Option<String>,
+}
+
+/// A handful of numbers of which windows are made that are compared with the model's reference profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
+pub struct DriftFeatures {
+    /// How many of `tokens` are special ones, which every text has.
+    pub special_tokens: u32,
+    /// How many of `tokens` stand for what is not in the model's vocabulary.
+    pub unknown_tokens: u32,
+    /// How surprising the words are to a unigram model of the data that the model was made with, in bits a token (Chang et al.,
+    /// ACL 2023, section 3.1); absent where the bundle has no such model or the text no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_entropy: Option<f32>,
+    /// The pooled embedding, projected at random onto 16 coordinates, 32 steps a standard deviation; absent where the bundle
+    /// does not say how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<[i8; 16]>,
+    /// The language that the text looks like, as an ISO 639-1 code, whatever the client says; absent where that is unclear or the
+    /// bundle does not say which languages the model was tried on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
 }
 
 /// Names one version of one model, down to its bytes.

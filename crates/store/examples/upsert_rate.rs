@@ -68,6 +68,7 @@ fn row(id: &str) -> Result<Row, schemas::review::InvalidId> {
         },
         tokens: 23,
         truncated: false,
+        drift: None,
         source: Some("web".to_owned()),
         language: Some("en".to_owned()),
         metadata: None,

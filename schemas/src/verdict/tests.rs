@@ -21,6 +21,7 @@ fn verdict() -> Verdict {
         },
         tokens: 7,
         truncated: false,
+        drift: None,
         source: Some("web".to_owned()),
         language: Some("en".to_owned()),
         metadata: serde_json::from_str(r#"{"stars": 4}"#).unwrap(),

@@ -218,6 +218,7 @@ pub(crate) fn verdict(id: &str, label: &str, scored_at: Timestamp, tokens: u32) 
         model: ModelRef { name: "m".to_owned(), version: "1".to_owned(), digest: String::new() },
         tokens,
         truncated: false,
+        drift: None,
         source: None,
         language: None,
         metadata: None,

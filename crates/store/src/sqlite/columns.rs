@@ -152,6 +152,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         model: ModelRef { name: text(6)?, version: text(7)?, digest: text(8)? },
         tokens: row.get(9)?,
         truncated: row.get(10)?,
+        drift: None,
         source: row.get(11)?,
         language: row.get(12)?,
         metadata: metadata.map(|json| parsed(13, serde_json::from_str(&json))).transpose()?,

@@ -35,6 +35,7 @@ pub(crate) fn verdict(name: &str) -> Verdict {
         },
         tokens: 9,
         truncated: false,
+        drift: None,
         source: Some("web".to_owned()),
         language: Some("en-GB".to_owned()),
         metadata: metadata.as_object().cloned(),
