@@ -124,7 +124,7 @@ fn start_sink(
 
 /// Writes the backlog and returns the ids of all reviews.
 async fn lay_down(kafka: &KafkaSettings, texts: &[String]) -> anyhow::Result<Vec<ReviewId>> {
-    let publisher = Arc::new(KafkaPublish::connect(kafka, IN_FLIGHT_MAX)?);
+    let publisher = Arc::new(KafkaPublish::connect(kafka, 2 * IN_FLIGHT_MAX)?);
     let mut ids = Vec::new();
     for (chunk_number, chunk) in texts.chunks(IN_FLIGHT_MAX).enumerate() {
         let mut sends = JoinSet::new();

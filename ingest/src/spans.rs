@@ -47,8 +47,8 @@ impl Spans {
             Attribute::new("messaging.operation.type", "send"),
             Attribute::new("messaging.destination.name", topics::REVIEWS),
         ];
-        let name = Cow::Owned(format!("send {}", topics::REVIEWS));
-        let send = Operation { scope: SCOPE, name, kind: SpanKind::Producer, attributes };
+        let name = format!("send {}", topics::REVIEWS);
+        let send = Operation::new(SCOPE, name, SpanKind::Producer, attributes);
         Self { tracer, send: Arc::new(send) }
     }
 
@@ -106,8 +106,7 @@ impl Spans {
         ];
         attributes.extend(route.map(|route| Attribute::new("http.route", route.to_owned())));
         let name = route.map_or(Cow::Borrowed(method), |route| format!("{method} {route}").into());
-        let operation =
-            Operation { scope: SCOPE, name, kind: SpanKind::Server, attributes: Vec::new() };
+        let operation = Operation::new(SCOPE, name, SpanKind::Server, Vec::new());
         self.tracer.record([Span {
             operation: Arc::new(operation),
             context: answered.context,

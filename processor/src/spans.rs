@@ -78,8 +78,7 @@ impl Spans {
     /// Told to `tracer`.
     pub(crate) fn new(tracer: Tracer) -> Self {
         let internal = |name: &'static str| {
-            let (kind, attributes) = (SpanKind::Internal, Vec::new());
-            Arc::new(Operation { scope: SCOPE, name: name.into(), kind, attributes })
+            Arc::new(Operation::new(SCOPE, name, SpanKind::Internal, Vec::new()))
         };
         Self {
             tracer,
@@ -195,10 +194,11 @@ impl Spans {
         written: &Written<'_>,
     ) -> [Span; 2] {
         let Steps { received, process, send } = review.steps;
-        let mut attributes = vec![
+        let mut attributes = Vec::with_capacity(3);
+        attributes.extend([
             Attribute::new("messaging.destination.partition.id", review.partition.to_string()),
             Attribute::new("messaging.kafka.offset", review.offset),
-        ];
+        ]);
         let (sending, error) = match written.outcomes.get(review.position) {
             Some(Err(refusal)) => (&self.send_dead_letter, Some(Cow::Borrowed(refusal.class))),
             Some(Ok(verdict)) => {
@@ -241,7 +241,7 @@ fn messaging(
         Attribute::new("messaging.operation.type", kind_of_operation),
         Attribute::new("messaging.destination.name", topic),
     ];
-    Arc::new(Operation { scope: SCOPE, name: format!("{name} {topic}").into(), kind, attributes })
+    Arc::new(Operation::new(SCOPE, format!("{name} {topic}"), kind, attributes))
 }
 
 /// A span of `operation` without a parent and with nothing of its own.

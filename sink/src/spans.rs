@@ -67,7 +67,7 @@ impl Spans {
     /// Told to `tracer`, of a store that OpenTelemetry calls `system`.
     pub(crate) fn new(tracer: Tracer, system: &'static str) -> Self {
         let operation = |name: Cow<'static, str>, kind: SpanKind, attributes: Vec<Attribute>| {
-            Arc::new(Operation { scope: SCOPE, name, kind, attributes })
+            Arc::new(Operation::new(SCOPE, name, kind, attributes))
         };
         let messaging = |name: &'static str, kind_of_operation: &'static str, kind: SpanKind| {
             let attributes = vec![

@@ -3,12 +3,12 @@
 //! Instruments are made from [`opentelemetry::global::meter`]; `/metrics` and the collector are two readers of the one provider that
 //! is built here. Spans are told to [`Tracer::current`].
 
+pub(crate) mod encoding;
 mod environment;
 mod line;
 mod otlp;
 pub mod outbox;
 mod resource;
-mod spans;
 
 use std::{
     io,

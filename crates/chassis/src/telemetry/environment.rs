@@ -1,6 +1,6 @@
 //! The variables of OpenTelemetry that say whether and where; those that say how its SDK and its exporters read themselves.
 
-use std::env;
+use std::{env, time::Duration};
 
 use crate::trace::sampling::{InvalidSampling, Sampling};
 
@@ -16,8 +16,12 @@ pub(crate) struct Environment {
     logs_exporter: Option<String>,
     sampler: Option<String>,
     sampler_argument: Option<String>,
+    traces_timeout: Option<String>,
     is_disabled: bool,
 }
+
+/// Longest wait for an answer to a request with spans, unless a variable says otherwise; as for the other signals.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One of the three that can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ impl Environment {
             logs_exporter: text("OTEL_LOGS_EXPORTER"),
             sampler: text("OTEL_TRACES_SAMPLER"),
             sampler_argument: text("OTEL_TRACES_SAMPLER_ARG"),
+            traces_timeout: text("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
+                .or_else(|| text("OTEL_EXPORTER_OTLP_TIMEOUT")),
             is_disabled: text("OTEL_SDK_DISABLED")
                 .is_some_and(|text| text.eq_ignore_ascii_case("true")),
         }
@@ -75,6 +81,12 @@ impl Environment {
         }
         let address = own.as_ref().or(self.endpoint.as_ref());
         address.map_or(Destination::Nowhere, |it| Destination::OfEnvironment(it.clone()))
+    }
+
+    /// Longest wait for an answer to a request with spans.
+    pub(crate) fn traces_timeout(&self) -> Duration {
+        let milliseconds = self.traces_timeout.as_ref().and_then(|text| text.trim().parse().ok());
+        milliseconds.map_or(TIMEOUT, Duration::from_millis)
     }
 
     /// Which traces are recorded, if our settings name a share.
@@ -127,6 +139,19 @@ mod tests {
         check(&[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://d")], "", Destination::Nowhere);
         check(&[all, ("OTEL_TRACES_EXPORTER", "none")], "", Destination::Nowhere);
         check(&[("OTEL_SDK_DISABLED", "true")], "http://c:4318", Destination::Nowhere);
+    }
+
+    #[test]
+    fn the_wait_for_an_answer_is_the_signals_own_else_the_one_for_all_else_ten_seconds() {
+        let check = |variables: &[(&str, &str)], milliseconds: u64| {
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(environment(variables).traces_timeout(), expected, "{variables:?}");
+        };
+        let (own, all) = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT");
+        check(&[], 10_000);
+        check(&[(all, "200")], 200);
+        check(&[(all, "200"), (own, "300")], 300);
+        check(&[(all, "soon")], 10_000);
     }
 
     #[test]

@@ -14,9 +14,11 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use async_trait::async_trait;
 use opentelemetry::{Context, InstrumentationScope};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
-    LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig as _,
+    LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::{
     Resource,
@@ -34,9 +36,9 @@ use tracing::warn;
 
 use crate::{
     telemetry::{
+        encoding,
         environment::{Destination, Environment, Signal},
         outbox::{Counts, Outbox, note_change},
-        spans::to_data,
     },
     trace::span::Span,
 };
@@ -81,7 +83,8 @@ impl Otlp {
         for destination in [&traces, &metrics, &logs] {
             check(destination)?;
         }
-        let (traces, logs) = (span_exporter(&traces, resource)?, log_exporter(&logs, resource)?);
+        let traces = span_post(&traces, environment.traces_timeout(), resource)?;
+        let logs = log_exporter(&logs, resource)?;
         let metrics = metric_exporter(&metrics)?;
         if traces.is_none() && metrics.is_none() && logs.is_none() {
             return Ok(None);
@@ -160,16 +163,22 @@ fn check(destination: &Destination) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn span_exporter(to: &Destination, resource: &Resource) -> anyhow::Result<Option<SpanExporter>> {
+fn span_post(
+    to: &Destination,
+    timeout: Duration,
+    resource: &Resource,
+) -> anyhow::Result<Option<SpanPost>> {
+    let client = reqwest::Client::builder().timeout(timeout).build()?;
+    let body = Arc::default();
+    let carrier = Carrier { client, body: Arc::clone(&body) };
     let builder = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary);
     let builder = match to {
         Destination::Nowhere => return Ok(None),
         Destination::Named(address) => builder.with_endpoint(address),
         Destination::OfEnvironment(_) => builder,
     };
-    let mut exporter = builder.build().context("preparing to send traces")?;
-    exporter.set_resource(resource);
-    Ok(Some(exporter))
+    let exporter = builder.with_http_client(carrier).build().context("preparing to send traces")?;
+    Ok(Some(SpanPost { exporter, body, resource: encoding::resource(resource) }))
 }
 
 fn log_exporter(to: &Destination, resource: &Resource) -> anyhow::Result<Option<LogExporter>> {
@@ -196,7 +205,7 @@ fn metric_exporter(to: &Destination) -> anyhow::Result<Option<MetricExporter>> {
 
 /// The handle of the thread's runtime, and where it tells that it has ended.
 fn send_on_a_thread(
-    spans: Option<(Arc<Outbox<Span>>, SpanExporter)>,
+    spans: Option<(Arc<Outbox<Span>>, SpanPost)>,
     logs: Option<(Arc<Outbox<Log>>, LogExporter)>,
     (stop, leave): (CancellationToken, CancellationToken),
 ) -> anyhow::Result<(Handle, mpsc::Receiver<()>)> {
@@ -222,17 +231,14 @@ fn send_on_a_thread(
 
 /// Until `stop`, and then until all is sent or the time for it is over.
 async fn send(
-    spans: Option<(Arc<Outbox<Span>>, SpanExporter)>,
+    spans: Option<(Arc<Outbox<Span>>, SpanPost)>,
     logs: Option<(Arc<Outbox<Log>>, LogExporter)>,
     stop: &CancellationToken,
     leave: &CancellationToken,
 ) {
     let spans = async {
-        let Some((outbox, exporter)) = spans else { return };
-        let send = async |spans: Vec<Span>| {
-            let data = spans.into_iter().map(to_data).collect();
-            exporter.export(data).await.map_err(|error| error.to_string())
-        };
+        let Some((outbox, post)) = spans else { return };
+        let send = async |spans: Vec<Span>| post.send(&spans).await;
         outbox.deliver(Signal::Traces.name(), INTERVAL, stop, send).await;
     };
     let logs = async {
@@ -255,6 +261,38 @@ async fn send(
 async fn time_over(stop: &CancellationToken) {
     stop.cancelled().await;
     sleep(FLUSH_MAX).await;
+}
+
+/// Sends spans. OpenTelemetry's exporter brings address, headers and a few tries; what it carries is encoded by us.
+#[derive(Debug)]
+struct SpanPost {
+    exporter: SpanExporter,
+    /// What goes with the next request.
+    body: Arc<Mutex<Bytes>>,
+    resource: Vec<u8>,
+}
+
+/// Puts our body in the place of the exporter's.
+#[derive(Debug)]
+struct Carrier {
+    client: reqwest::Client,
+    body: Arc<Mutex<Bytes>>,
+}
+
+impl SpanPost {
+    async fn send(&self, spans: &[Span]) -> Result<(), String> {
+        let body = encoding::request(&self.resource, spans).into();
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = body;
+        self.exporter.export(Vec::new()).await.map_err(|error| error.to_string())
+    }
+}
+
+#[async_trait]
+impl HttpClient for Carrier {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.client.send_bytes(request.map(|_| body)).await
+    }
 }
 
 /// Hands the lines of the log to their outbox.

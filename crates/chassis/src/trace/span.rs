@@ -3,7 +3,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use jiff::Timestamp;
@@ -13,7 +13,11 @@ use opentelemetry::{
     trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState},
 };
 
-use crate::{TraceContext, telemetry::outbox::Outbox, trace::sampling::Sampling};
+use crate::{
+    TraceContext,
+    telemetry::{encoding, outbox::Outbox},
+    trace::sampling::Sampling,
+};
 
 pub use opentelemetry::{KeyValue as Attribute, trace::SpanKind};
 
@@ -21,7 +25,7 @@ pub use opentelemetry::{KeyValue as Attribute, trace::SpanKind};
 pub(crate) const LINKS_MAX: usize = 1_024;
 
 /// What all spans of one operation share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Operation {
     /// Who tells it: the service, or a part of one.
     pub scope: &'static str,
@@ -31,6 +35,8 @@ pub struct Operation {
     pub kind: SpanKind,
     /// What is true of each of them.
     pub attributes: Vec<Attribute>,
+    /// All but the scope as it is sent, made when it is first asked for.
+    encoded: OnceLock<Vec<u8>>,
 }
 
 /// One operation that is over.
@@ -72,6 +78,22 @@ pub struct Tracer {
 
 /// The tracer of the process.
 static CURRENT: RwLock<Option<Tracer>> = RwLock::new(None);
+
+impl Operation {
+    /// One that `scope` tells.
+    pub fn new(
+        scope: &'static str,
+        name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
+        attributes: Vec<Attribute>,
+    ) -> Self {
+        Self { scope, name: name.into(), kind, attributes, encoded: OnceLock::new() }
+    }
+
+    pub(crate) fn encoded(&self) -> &[u8] {
+        self.encoded.get_or_init(|| encoding::operation(self))
+    }
+}
 
 impl Parent {
     /// In this process.
