@@ -37,7 +37,7 @@ pub(crate) struct Rows {
     due: HashMap<u128, Best>,
     /// Ids and ranks of the others, which may have a row.
     possible: HashSet<(u128, Rank)>,
-    /// Ids and ranks of verdicts that were scored in the same microsecond as another of their review. SQLite keeps the larger
+    /// Ids and ranks of verdicts that were scored in the same microsecond as another of their review. `SQLite` keeps the larger
     /// digest of such two, a CQL server the larger JSON, so that either is the latest.
     ties: HashSet<(u128, Rank)>,
     pub(crate) counts: Counts,
@@ -204,7 +204,9 @@ mod tests {
     ) -> u64 {
         let mut tally = tally();
         let mut compared = Rows::default();
-        refused.iter().for_each(|record| compared.refused(record));
+        for record in refused {
+            compared.refused(record);
+        }
         for delivery in verdicts {
             let verdict = tally.verdict(delivery).unwrap();
             compared.verdict(delivery, verdict, delivery.offset < 3);

@@ -29,7 +29,7 @@ pub(crate) enum DlqCommand {
 /// Which dead letters are meant; a letter has to meet every kind of condition that is given.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct FilterArgs {
-    /// Kind of error, such as InvalidText; one of several where repeated
+    /// Kind of error, such as `InvalidText`; one of several where repeated
     #[arg(long, value_name = "CLASS", help_heading = "Filters")]
     pub(crate) class: Vec<String>,
 

@@ -122,21 +122,12 @@ fn value(letter: &Letter<'_>, bytes_max: usize) -> String {
         let is_text = !text.chars().any(|it| it.is_control() && !it.is_whitespace());
         is_text.then(|| ("text", text.to_owned()))
     };
-    match pretty.or_else(text) {
-        Some((kind, text)) => {
-            let end = text.floor_char_boundary(bytes_max);
-            let (shown, rest) = text.split_at(end);
-            format!("{kind}, {bytes} bytes\n{}{}", words::lines(shown), more(rest.len()))
-        }
-        None => {
-            let (shown, rest) = value.split_at(bytes.min(bytes_max));
-            format!(
-                "neither JSON nor text, {bytes} bytes\n{}{}",
-                words::dump(shown),
-                more(rest.len())
-            )
-        }
+    if let Some((kind, text)) = pretty.or_else(text) {
+        let (shown, rest) = text.split_at(text.floor_char_boundary(bytes_max));
+        return format!("{kind}, {bytes} bytes\n{}{}", words::lines(shown), more(rest.len()));
     }
+    let (shown, rest) = value.split_at(bytes.min(bytes_max));
+    format!("neither JSON nor text, {bytes} bytes\n{}{}", words::dump(shown), more(rest.len()))
 }
 
 fn more(bytes: usize) -> String {

@@ -46,25 +46,20 @@ pub(super) fn bytes(bytes: Option<&[u8]>) -> String {
 
 /// Offset, hex and text, sixteen bytes a line.
 pub(super) fn dump(bytes: &[u8]) -> String {
-    let mut shown = String::new();
-    for (index, row) in bytes.chunks(DUMP_BYTES).enumerate() {
-        let mut hex = String::new();
-        for byte in row {
-            push_hex(&mut hex, *byte);
-            hex.push(' ');
-        }
-        let text: String = row
-            .iter()
-            .map(
-                |&byte| {
-                    if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '.' }
-                },
-            )
-            .collect();
-        let offset = index * DUMP_BYTES;
-        shown.push_str(&format!("{offset:08x}  {hex:<48} {text}\n"));
+    let rows = bytes.chunks(DUMP_BYTES).enumerate();
+    rows.map(|(index, row)| dump_row(index * DUMP_BYTES, row)).collect()
+}
+
+fn dump_row(offset: usize, row: &[u8]) -> String {
+    let mut hex = String::new();
+    for byte in row {
+        push_hex(&mut hex, *byte);
+        hex.push(' ');
     }
-    shown
+    let is_shown = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    let text: String =
+        row.iter().map(|&byte| if is_shown(byte) { char::from(byte) } else { '.' }).collect();
+    format!("{offset:08x}  {hex:<48} {text}\n")
 }
 
 /// To the second: nobody reads nanoseconds.

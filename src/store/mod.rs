@@ -93,7 +93,7 @@ async fn status(args: &ReadArgs) -> anyhow::Result<()> {
     }
     match version {
         Some(version) => {
-            writeln!(out, "{}: ready, version {version} of the tables", settings.url())?
+            writeln!(out, "{}: ready, version {version} of the tables", settings.url())?;
         }
         None => writeln!(out, "{}: ready", settings.url())?,
     }

@@ -64,7 +64,9 @@ async fn p11_what_a_sink_writes_late_takes_no_row_s_place() {
         }
         tokio::time::sleep(FROZEN_FOR).await;
         let goal = stream.records() + 500;
-        places.iter().for_each(|place| place.sinks[zombie % SINKS].thaw());
+        for place in &places {
+            place.sinks[zombie % SINKS].thaw();
+        }
         until("verdicts after the zombies", async || {
             let sinks = places.iter_mut().flat_map(|place| &mut place.sinks);
             sinks.chain(&mut processors).for_each(Replica::tend);

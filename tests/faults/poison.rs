@@ -39,6 +39,7 @@ const KINDS: [Kind; 12] = [
     ("malformed frame", || Some(b"\x00\x00\x00\x00\x07\x0a\x05avro!".to_vec()), "InvalidJson"),
 ];
 
+#[expect(clippy::unnecessary_wraps, reason = "a value may be null")]
 fn bytes(text: &str) -> Option<Vec<u8>> {
     Some(text.as_bytes().to_vec())
 }

@@ -75,7 +75,8 @@ impl Report {
             write!(line, "{}{name} {value}", if line.is_empty() { "" } else { ", " }).unwrap();
         }
         // Not `println!`: its output is shown only when a test fails, and these figures are for everybody.
-        writeln!(std::io::stdout(), "{line}").unwrap();
+        let mut out = std::io::stdout();
+        writeln!(out, "{line}").unwrap();
         let Some(file) = variable("VERDICT_PROVE_RECORD").filter(|file| !file.is_empty()) else {
             return;
         };

@@ -241,7 +241,7 @@ fn check_links(spans: &[Told], many: &str, one: &str, count: usize) {
     assert_eq!(links, count, "{many}");
     assert!(calls.len() < count, "a call is told once, not once a review");
     let rounds: Vec<_> = spans.iter().filter(|span| span.name == "round").collect();
-    let is_part = |call: &&Told| rounds.iter().any(|round| round.id == call.parent);
+    let is_part = |call: &Told| rounds.iter().any(|round| round.id == call.parent);
     assert!(calls.values().all(|call| is_part(call)));
 }
 

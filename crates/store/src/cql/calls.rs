@@ -114,13 +114,11 @@ impl Calls {
         values: &(impl SerializeRow + Send + Sync),
         from: Option<PagingState>,
     ) -> Result<Answer, ExecutionError> {
-        match from {
-            Some(from) => self.session.execute_single_page(statement, values, from).await,
-            None => {
-                let answer = self.session.execute_unpaged(statement, values).await?;
-                Ok((answer, PagingStateResponse::NoMorePages))
-            }
+        if let Some(from) = from {
+            return self.session.execute_single_page(statement, values, from).await;
         }
+        let answer = self.session.execute_unpaged(statement, values).await?;
+        Ok((answer, PagingStateResponse::NoMorePages))
     }
 }
 

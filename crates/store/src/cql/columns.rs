@@ -2,6 +2,7 @@
 //!
 //! The verdict is read back from its JSON alone: one cell is written or not, so no reader sees half of one verdict and half of
 //! another, not even where two were written with the same time.
+#![expect(clippy::ref_option_ref, reason = "what `SerializeRow` derives has it")]
 
 use std::collections::BTreeMap;
 

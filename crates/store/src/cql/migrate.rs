@@ -17,7 +17,7 @@ use super::{
 use crate::{ConnectError, StoreError, StoreSettings, cql::trouble};
 
 /// Longest wait for one change of the tables: all nodes have to follow.
-const CHANGE_WAIT_MAX: Duration = Duration::from_secs(60);
+const CHANGE_WAIT_MAX: Duration = Duration::from_mins(1);
 /// A change that meets another one is tried again, so often and after such a pause.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);

@@ -49,7 +49,7 @@ use crate::{
 };
 
 /// Longest life that CQL knows: 20 years.
-const TTL_MAX: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
+const TTL_MAX: Duration = Duration::from_hours(20 * 365 * 24);
 
 /// Most reviews of one page of a list, and most rows or refused records of one page of a scan.
 const PAGE_MAX: usize = 1_000;

@@ -1,4 +1,5 @@
 //! A refused record as a row of `refused_records`, and back.
+#![expect(clippy::ref_option_ref, reason = "what `SerializeRow` derives has it")]
 
 use jiff::Timestamp;
 use schemas::Record;

@@ -112,16 +112,16 @@ async fn a_verdict_lives_from_its_scoring_on() {
 /// Those who look with their own client see one verdict, whole, and when it was written.
 #[tokio::test]
 async fn the_columns_for_people_are_those_of_the_later_verdict() {
+    type Columns = (String, String, String, i64, i64, i64);
     let Some(settings) = unused() else { return };
     migrate(&settings, None, false).await.unwrap();
     let store = connect(&settings).await.unwrap();
     let bare = Verdict { source: None, metadata: None, trace_id: None, ..verdict("a") };
     let late = Row { verdict: bare, written_at_us: 2_000 };
-    store.upsert(&[late.clone()]).await.unwrap();
+    store.upsert(std::slice::from_ref(&late)).await.unwrap();
     store.upsert(&[row("a", 1_000, "early")]).await.unwrap();
     let sql = "SELECT label, source, metadata, written_at_us, WRITETIME(label), origin_offset FROM verdicts_by_id";
     let answer = session(&settings).await.query_unpaged(sql, ()).await.unwrap();
-    type Columns = (String, String, String, i64, i64, i64);
     let found: Columns = answer.into_rows_result().unwrap().single_row().unwrap();
     let offset = late.verdict.origin.unwrap().offset;
     assert_eq!(found, (late.verdict.label, String::new(), String::new(), 2_000, 2_000, offset));

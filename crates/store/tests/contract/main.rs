@@ -6,6 +6,9 @@
 //! - `file`: reopening, readers, foreign and damaged files; `kill`: SIGKILL in the midst of writing
 
 #![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures, and what was left out")]
+#![expect(clippy::disallowed_methods, reason = "a test has no settings file")]
+#![expect(clippy::unused_async, reason = "stores are made alike, the one on a cluster by waiting")]
 
 mod cluster;
 mod file;

@@ -100,7 +100,7 @@ pub(super) fn a_round_of_partitions_that_stay_survives_a_newcomer(cluster: &Clus
 pub(super) fn a_member_that_ends_leaves_its_partitions_at_once(cluster: &Cluster) {
     let (input, output, group) = (cluster.topic("in", 2), cluster.topic("out", 1), unused("group"));
     let member = || {
-        let session_timeout = Duration::from_secs(300);
+        let session_timeout = Duration::from_mins(5);
         cluster.exchange_given_up_after(session_timeout, &group, &input, &unused("member"))
     };
     let (mut first, mut second) = (member(), member());
@@ -110,7 +110,7 @@ pub(super) fn a_member_that_ends_leaves_its_partitions_at_once(cluster: &Cluster
         for (exchange, count) in [&mut first, &mut second].into_iter().zip(&mut counts) {
             match exchange.poll(100, WAIT) {
                 Ok(round) if commit(exchange.as_mut(), &round, &output).is_ok() => {
-                    *count += round.len()
+                    *count += round.len();
                 }
                 Ok(_) | Err(ExchangeError::Aborted(_)) => {}
                 Err(error) => panic!("{error}"),
