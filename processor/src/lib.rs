@@ -23,6 +23,7 @@
 pub mod batcher;
 pub mod breaker;
 pub mod classifier;
+pub mod features;
 pub mod instruments;
 pub mod lanes;
 pub mod load;

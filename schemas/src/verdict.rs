@@ -85,7 +85,9 @@ pub struct Verdict {
 }
 
 /// A handful of numbers of which windows are made that are compared with the model's reference profile.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema,
+)]
 pub struct DriftFeatures {
     /// How many of `tokens` are special ones, which every text has.
     pub special_tokens: u32,
