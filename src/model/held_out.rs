@@ -1,6 +1,6 @@
 //! Held-out texts, scored by the bundle that they are held out from.
 
-use std::{cell::Cell, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use drift::{Features, reference::profile::HeldOut};
@@ -42,25 +42,23 @@ fn rows(file: &Path, labelled: bool) -> anyhow::Result<input::Rows> {
     input::open(Some(file), InputFormat::Auto, fields, &ProgressBar::hidden())
 }
 
-/// Scores all of them; one that the model refuses ends it, for what is left out would make the reference another.
+/// Scores them. A text that the line refuses never is in a window, so it is left out here, too; their number is the second.
 pub(super) fn score(
     scorer: &mut Scorer,
     texts: Vec<(String, String)>,
     bar: &ProgressBar,
-) -> anyhow::Result<Vec<HeldOut>> {
+) -> (Vec<HeldOut>, usize) {
     let (texts, truths): (Vec<String>, Vec<String>) = texts.into_iter().unzip();
+    let all = texts.len();
     let reviews =
         texts.into_iter().map(|review| IncomingReview { review, ..IncomingReview::default() });
-    let row = Cell::new(0_u64);
-    let judged = scorer.score(reviews).zip(truths).map(|(outcome, truth)| {
+    let judged = scorer.score(reviews).zip(truths).filter_map(|(outcome, truth)| {
         bar.inc(1);
-        row.set(row.get() + 1);
-        match outcome {
-            Ok(verdict) => Ok(HeldOut { features: features(verdict), truth }),
-            Err(refusal) => bail!("text {} was refused: {refusal}", row.get()),
-        }
+        outcome.ok().map(|verdict| HeldOut { features: features(verdict), truth })
     });
-    judged.collect()
+    let judged: Vec<HeldOut> = judged.collect();
+    let refused = all.saturating_sub(judged.len());
+    (judged, refused)
 }
 
 /// A verdict as drift counts it.

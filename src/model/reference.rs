@@ -48,6 +48,8 @@ struct DataSet {
     name: String,
     source: String,
     scored: Vec<HeldOut>,
+    /// Texts that the line does not take.
+    refused: usize,
 }
 
 /// Scores `args.data`, and writes the reference and its digest. Nothing is written before all of it is known to be readable,
@@ -68,14 +70,13 @@ pub(super) fn run(args: &ReferenceArgs) -> anyhow::Result<()> {
     for ((name, file), source) in args.data.iter().zip(sources) {
         let texts = held_out::read(file, &bundle.manifest().labels)?;
         let bar = ProgressBar::new(u64::try_from(texts.len()).unwrap_or(u64::MAX));
-        let scored = held_out::score(&mut scorer, texts, &bar);
+        let (scored, refused) = held_out::score(&mut scorer, texts, &bar);
         bar.finish_and_clear();
-        let scored = scored.with_context(|| format!("scoring {}", file.display()))?;
         if let Some(folder) = &args.features {
             let path = folder.join(format!("{name}.csv"));
             table::write(&path, &scored).with_context(|| format!("writing {}", path.display()))?;
         }
-        data_sets.push(DataSet { name: name.clone(), source, scored });
+        data_sets.push(DataSet { name: name.clone(), source, scored, refused });
     }
     let profiles = profiles(&bundle, args, &data_sets)?;
     let reference = document(&bundle, &profiles, counts.as_deref())?;
@@ -141,7 +142,7 @@ fn profiles(
         fourier: profile::fourier(&whole, args.fourier_features)?,
     };
     let mut profiles = Vec::new();
-    for DataSet { name, source, scored } in data_sets {
+    for DataSet { name, source, scored, .. } in data_sets {
         let scored: Vec<&HeldOut> = scored.iter().collect();
         profiles.push(form.profile(name, source, &scored)?);
     }
@@ -218,11 +219,15 @@ fn report(folder: &Path, data_sets: &[DataSet], profiles: &[Profile]) -> anyhow:
     let bundle = Bundle::open(folder)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} {}", bundle.name(), bundle.digest())?;
-    for (DataSet { name, scored, .. }, profile) in data_sets.iter().zip(profiles) {
+    for (DataSet { name, scored, refused, .. }, profile) in data_sets.iter().zip(profiles) {
         let measured = bundle.manifest().accuracy.iter().find(|row| row.data == *name);
         let measured = measured.map_or(0, |row| row.correct);
         let (correct, n) = (profile.correct, scored.len());
-        writeln!(out, "  {name}: {correct} of {n} right, {measured} when the bundle was packed")?;
+        write!(out, "  {name}: {correct} of {n} right, {measured} when the bundle was packed")?;
+        match refused {
+            0 => writeln!(out)?,
+            refused => writeln!(out, "; left out: {refused} that the line refuses")?,
+        }
     }
     Ok(())
 }

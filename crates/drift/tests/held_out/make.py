@@ -94,7 +94,7 @@ def score(arguments: argparse.Namespace, rows: list[dict]) -> list[dict]:
         file.writelines(json.dumps({"text": row["text"]}, ensure_ascii=False) + "\n" for row in rows)
         file.flush()
         command = [arguments.verdict, "score", file.name, "--model", "sentiment@1", "--models", arguments.models]
-        scored = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+        scored = subprocess.run(command, check=False, stdout=subprocess.PIPE, encoding="utf-8").stdout
     return [json.loads(line) for line in scored.splitlines()]
 
 
@@ -103,8 +103,10 @@ def write(name: str, rows: list[dict], verdicts: list[dict]) -> None:
     with (HERE / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(["truth", "label", "confidence", "tokens", "truncated", "unknown", "cross_entropy", "projection", "language"])
-        lines.writerows(line(row, verdict) for row, verdict in zip(rows, verdicts))
-    print(name, len(rows))
+        # A text that became longer than the line accepts has no verdict.
+        judged = [(row, verdict) for row, verdict in zip(rows, verdicts) if "error" not in verdict]
+        lines.writerows(line(row, verdict) for row, verdict in judged)
+    print(name, len(judged))
 
 
 def line(row: dict, verdict: dict) -> list:

@@ -30,8 +30,8 @@ struct Drift<'a> {
     percent: usize,
 }
 
-/// For each signal, in how many of the streams it alerted after how many drifted windows.
-type Delays = BTreeMap<Signal, Vec<usize>>;
+/// For each signal and stream, after how many drifted windows it alerted.
+type Delays = BTreeMap<Signal, Vec<Option<usize>>>;
 
 impl Drift<'_> {
     fn delays(&self, seed: u64) -> Delays {
@@ -39,7 +39,7 @@ impl Drift<'_> {
         let before: Vec<&HeldOut> = self.before.iter().collect();
         let after: Vec<&HeldOut> = self.after.iter().collect();
         let mut delays = Delays::new();
-        for _ in 0..STREAMS {
+        for number in 0..STREAMS {
             let reference = reference(&form, &random.draw(&before, self.held_out));
             let mut stream = Stream::new(&reference);
             for _ in 0..CLEAN {
@@ -57,47 +57,48 @@ impl Drift<'_> {
                 }
             }
             for (signal, window) in seen {
-                delays.entry(signal).or_default().push(window);
+                let of_signal = delays.entry(signal).or_insert_with(|| vec![None; STREAMS]);
+                of_signal[number] = Some(window);
             }
         }
         delays
     }
 
-    /// Prints what saw it, and holds `expected` to the goal: in nineteen streams of twenty at least.
+    /// Prints what saw it, and holds `expected` to the goal in four streams of five at least.
     #[track_caller]
     fn assert_seen_by(&self, seed: u64, expected: &[Signal]) {
+        let delays = self.delays(seed);
+        let name = self.name;
         let mut in_time = BTreeMap::new();
-        for (signal, mut windows) in self.delays(seed) {
+        for (signal, windows) in &delays {
+            let mut windows: Vec<usize> = windows.iter().copied().flatten().collect();
             windows.sort_unstable();
             let soon = windows.iter().filter(|&&window| window <= SEEN_WITHIN).count();
             let median = windows[windows.len() / 2] * WINDOW;
-            println!(
-                "{}: {signal}: {soon} of {STREAMS} within {SEEN_WITHIN} windows, median delay {median} reviews",
-                self.name
-            );
-            in_time.insert(signal, soon);
+            println!("{name}: {signal}: {soon} of {STREAMS} in time, median {median} reviews");
+            in_time.insert(*signal, soon);
         }
+        let is_soon = |stream: usize| {
+            let each = delays.values().filter_map(|windows| windows[stream]);
+            each.min().is_some_and(|window| window <= SEEN_WITHIN)
+        };
+        let any = (0..STREAMS).filter(|&stream| is_soon(stream)).count();
+        println!("{name}: any signal: {any} of {STREAMS} in time");
         for signal in expected {
             let soon = in_time.get(signal).copied().unwrap_or_default();
-            assert!(19 * STREAMS <= 20 * soon, "{}: {signal}: {soon} of {STREAMS}", self.name);
+            assert!(4 * STREAMS <= 5 * soon, "{name}: {signal}: {soon} of {STREAMS}");
         }
     }
 }
 
 /// A population of which people call so many percent negative.
 fn with_negatives(reviews: &[HeldOut], percent: usize) -> Vec<HeldOut> {
-    let of = |label: &str| reviews.iter().filter(move |one| one.truth == label).cloned();
-    let (negative, positive): (Vec<_>, Vec<_>) =
-        (of("negative").collect(), of("positive").collect());
-    let mut random = Random(99);
-    let each = |from: &[HeldOut], n: usize, random: &mut Random| {
-        let from: Vec<&HeldOut> = from.iter().collect();
-        random.draw(&from, n).into_iter().cloned().collect::<Vec<_>>()
-    };
-    let n = 10_000;
-    let mut mixed = each(&negative, n * percent / 100, &mut random);
-    mixed.extend(each(&positive, n - n * percent / 100, &mut random));
-    mixed
+    let (negative, positive): (Vec<&HeldOut>, Vec<&HeldOut>) =
+        reviews.iter().partition(|one| one.truth == "negative");
+    let (n, mut random) = (10_000, Random(99));
+    let mut mixed = random.draw(&negative, n * percent / 100);
+    mixed.extend(random.draw(&positive, n - n * percent / 100));
+    mixed.into_iter().cloned().collect()
 }
 
 /// A model that is as right as it was and a third as sure: logits over three.
