@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 pub(crate) use chassis::settings::SettingsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{check::CheckArgs, dlq::DlqArgs, replay::ReplayArgs, store::StoreArgs};
+use crate::{
+    check::CheckArgs, dlq::DlqArgs, model::ModelArgs, replay::ReplayArgs, store::StoreArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Make the tables of the store, count its rows
     Store(StoreArgs),
+    /// Make the reference of a bundle: what drift is measured against
+    Model(ModelArgs),
     /// Work with dead letters: the records that the line refused
     Dlq(DlqArgs),
     /// Show or check the settings

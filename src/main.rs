@@ -3,13 +3,14 @@
 //! # Layout
 //! - [`cli`]: flags and their help; [`settings`]: file, environment and flags made one
 //! - [`up`]: the whole line in one process
-//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`store`], [`config`]: one file or folder a subcommand
+//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`store`], [`model`], [`config`]: one file or folder a subcommand
 
 mod check;
 mod cli;
 mod config;
 mod dlq;
 mod load;
+mod model;
 mod replay;
 mod score;
 mod settings;
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => return check::run(args, &runtime()?),
         Command::Replay(args) => return replay::run(&args, &runtime()?),
         Command::Store(args) => runtime()?.block_on(store::run(args))?,
+        Command::Model(args) => model::run(args)?,
         Command::Dlq(args) => dlq::run(&args)?,
         Command::Config(args) => config::run(args)?,
         Command::Completions { shell } => {

@@ -13,6 +13,7 @@
 //! - [`batcher`]: which texts are inferred together, pure
 //! - [`tokenizer`]: from text to ids
 //! - [`classifier`]: from ids to scores; the only place that names an inference library
+//! - [`features`]: from text, ids and embedding to what drift needs
 //! - [`lanes`]: inference threads
 //! - [`load`](mod@load): from a bundle to a pipeline; [`selfcheck`]: golden cases before ready
 //! - [`scorer`]: the line without a broker
@@ -23,6 +24,7 @@
 pub mod batcher;
 pub mod breaker;
 pub mod classifier;
+pub mod features;
 pub mod instruments;
 pub mod lanes;
 pub mod load;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use drift::{Reference, error::InvalidReference, reference::WHOLE};
 use models::Bundle;
 use tracing::info;
 
@@ -10,6 +11,7 @@ use crate::{
         Float32, Shapes,
         float32::{Network, OFFERED, UnusableNetwork},
     },
+    features::Extractor,
     pipeline::Pipeline,
     selfcheck::{self, SelfCheckFailed},
     settings::Settings,
@@ -25,6 +27,19 @@ pub enum LoadError {
     /// Its network is no good.
     #[error(transparent)]
     Network(#[from] UnusableNetwork),
+    /// Its tokenizer puts another number of special tokens around a text than its manifest says.
+    #[error(
+        "the tokenizer puts {found} special tokens around a text, the manifest says {stated}: mend tokenizer.special_tokens and pack the bundle again"
+    )]
+    SpecialTokens {
+        /// By the manifest.
+        stated: usize,
+        /// By the tokenizer.
+        found: usize,
+    },
+    /// Its reference profile is no good to compare with.
+    #[error("the reference profile cannot be used: {0}")]
+    Reference(#[from] InvalidReference),
     /// It is not the model that it says it is.
     #[error(transparent)]
     SelfCheck(#[from] SelfCheckFailed),
@@ -38,6 +53,11 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
         &manifest.tokenizer.unknown,
         manifest.max_tokens,
     )?;
+    let (stated, found) = (manifest.tokenizer.special_tokens, tokenizer.special().count());
+    if stated != found {
+        return Err(LoadError::SpecialTokens { stated, found });
+    }
+    let reference = Reference::from_json(bundle.reference_json(), WHOLE)?;
     let network = Network {
         onnx: bundle.model(),
         token_ids: &manifest.inputs.token_ids,
@@ -53,6 +73,7 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
         labels: manifest.labels.clone(),
         model: bundle.model_ref(),
         limits: settings.batch_limits(),
+        extractor: Extractor::of(&reference, stated, manifest.outputs.embedding_size),
         store_text: settings.store_text,
     };
     selfcheck::check(&pipeline, bundle.golden(), manifest.golden.tolerance)?;

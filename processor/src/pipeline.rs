@@ -25,7 +25,8 @@ use schemas::{ModelRef, Refusal, Review, Stage, Verdict, verdict::SCHEMA_VERSION
 use crate::{
     batcher::{self, BatchLimits},
     classifier::{Classifier, ClassifyError, Scores, Shape},
-    pipeline::round::{Entry, Judgement, Round},
+    features::Extractor,
+    pipeline::round::{Answer, Entry, Facts, Judgement, Round},
     tokenizer::{Encoding, Tokenizer},
 };
 
@@ -44,6 +45,8 @@ pub struct Pipeline {
     pub model: ModelRef,
     /// What bounds a batch.
     pub limits: BatchLimits,
+    /// From ids and embeddings to what drift needs.
+    pub extractor: Extractor,
     /// Whether verdicts carry the text.
     pub store_text: bool,
 }
@@ -63,7 +66,7 @@ pub struct Inferred {
     pub shape: Shape,
     /// Ids in the batch that were not padding.
     pub tokens: usize,
-    judged: Vec<(usize, Result<Vec<f32>, Refusal>)>,
+    judged: Vec<(usize, Result<Answer, Refusal>)>,
 }
 
 /// When and how long a batch was inferred.
@@ -109,7 +112,11 @@ impl Pipeline {
         for review in reviews {
             round.push(review, |text| {
                 let encoding = self.tokenizer.encode(text)?;
-                let facts = (encoding.ids.len(), encoding.truncated, encoding.unknown);
+                let facts = Facts {
+                    tokens: encoding.ids.len(),
+                    truncated: encoding.truncated,
+                    features: self.extractor.of_text(text, &encoding),
+                };
                 encodings.push(encoding);
                 Ok(facts)
             });
@@ -148,13 +155,13 @@ impl Pipeline {
         &self,
         shape: Shape,
         rows: &[(usize, Vec<u32>)],
-        judged: &mut Vec<(usize, Result<Vec<f32>, Refusal>)>,
+        judged: &mut Vec<(usize, Result<Answer, Refusal>)>,
     ) {
         let ids: Vec<&[u32]> = rows.iter().map(|(_, ids)| ids.as_slice()).collect();
         match (self.classify(shape, &ids), rows) {
             (Ok(scores), _) => {
-                let probabilities = scores.iter().map(|scores| self.probabilities(scores));
-                judged.extend(rows.iter().map(|&(position, _)| position).zip(probabilities));
+                let answers = scores.iter().map(|scores| self.answer(scores));
+                judged.extend(rows.iter().map(|&(position, _)| position).zip(answers));
             }
             (Err(_), []) => {}
             (Err(refusal), [(position, _)]) => judged.push((*position, Err(refusal))),
@@ -181,6 +188,11 @@ impl Pipeline {
             return Err(Refusal::new(Stage::Infer, "ModelFailed", message));
         }
         Ok(scores)
+    }
+
+    fn answer(&self, scores: &Scores) -> Result<Answer, Refusal> {
+        let projection = self.extractor.project(&scores.embedding);
+        self.probabilities(scores).map(|probabilities| Answer { probabilities, projection })
     }
 
     /// Calibrated, in the order of the labels.
@@ -210,12 +222,12 @@ impl Pipeline {
     }
 
     fn verdict(&self, review: Review, judgement: &Judgement) -> Result<Verdict, Refusal> {
-        let (probabilities, timing, rows) = match &judgement.outcome {
-            Some((Ok(probabilities), timing, rows)) => (probabilities, timing, *rows),
+        let (answer, timing, rows) = match &judgement.outcome {
+            Some((Ok(answer), timing, rows)) => (answer, timing, *rows),
             Some((Err(refusal), ..)) => return Err(refusal.clone()),
             None => return Err(unanswered()),
         };
-        let labelled = self.labels.iter().zip(probabilities.iter().copied());
+        let labelled = self.labels.iter().zip(answer.probabilities.iter().copied());
         let best = labelled.clone().max_by(|(_, a), (_, b)| a.total_cmp(b));
         let (label, confidence) = best.ok_or_else(unanswered)?;
         // A negative wait is one that two clocks disagree about.
@@ -232,7 +244,7 @@ impl Pipeline {
             model: self.model.clone(),
             tokens: u32::try_from(judgement.tokens).unwrap_or(u32::MAX),
             truncated: judgement.truncated,
-            drift: None,
+            drift: Some(self.extractor.features(judgement.features, answer.projection)),
             source: review.source,
             language: review.language,
             metadata: review.metadata,

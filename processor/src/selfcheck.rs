@@ -38,7 +38,7 @@ pub fn check(
         let (judgement, probabilities) = observed.map_err(refused)?;
         let observed = Observed {
             tokens: judgement.tokens,
-            unknown: judgement.unknown,
+            unknown: judgement.features.unknown_tokens,
             truncated: judgement.truncated,
             probabilities,
         };
@@ -76,7 +76,7 @@ mod tests {
             name: "seed".to_owned(),
             text: text.to_owned(),
             tokens: judgement.tokens,
-            unknown: judgement.unknown,
+            unknown: judgement.features.unknown_tokens,
             truncated: judgement.truncated,
             label: String::new(),
             logits: Vec::new(),

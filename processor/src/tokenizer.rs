@@ -13,6 +13,16 @@ pub struct Tokenizer {
     tokens_max: usize,
     /// Stands for what is not in the vocabulary; `None` where the vocabulary has no such token.
     unknown: Option<u32>,
+    special: SpecialTokens,
+}
+
+/// How many special tokens are put around every text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// Before it.
+    pub before: usize,
+    /// Behind it.
+    pub after: usize,
 }
 
 /// What the model reads of one text.
@@ -24,6 +34,8 @@ pub struct Encoding {
     pub truncated: bool,
     /// How many of `ids` stand for what is not in the vocabulary.
     pub unknown: usize,
+    /// How many of `ids` were put around the text.
+    pub special: SpecialTokens,
 }
 
 /// Why a tokenizer cannot be used: the bundle is broken.
@@ -44,7 +56,20 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| UnusableTokenizer(error.to_string()))?;
         let unknown = inner.token_to_id(unknown);
-        Ok(Self { inner, tokens_max, unknown })
+        let probe = || inner.encode_fast("a", true).map_err(|error| error.to_string());
+        let special =
+            SpecialTokens::of(catch(probe).map_err(UnusableTokenizer)?.get_special_tokens_mask());
+        Ok(Self { inner, tokens_max, unknown, special })
+    }
+
+    /// How many tokens it knows, special ones included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// How many special tokens it puts around a text.
+    pub fn special(&self) -> SpecialTokens {
+        self.special
     }
 
     /// Most ids that it gives, special ones included.
@@ -62,7 +87,31 @@ impl Tokenizer {
         let truncated = self.tokens_max < ids.len();
         let ids = cut(ids, self.tokens_max);
         let unknown = ids.iter().filter(|&&id| Some(id) == self.unknown).count();
-        Ok(Encoding { ids, truncated, unknown })
+        Ok(Encoding { ids, truncated, unknown, special: self.special })
+    }
+}
+
+impl SpecialTokens {
+    /// Of the mask of a text that is not empty: 1 for a token that was put around it. A special token that stands in the text
+    /// itself is 0 there.
+    fn of(mask: &[u32]) -> Self {
+        let special = |mask: &&u32| **mask == 1;
+        let before = mask.iter().take_while(special).count();
+        let after = mask.iter().skip(before).rev().take_while(special).count();
+        Self { before, after }
+    }
+
+    /// Both together.
+    pub fn count(self) -> usize {
+        self.before + self.after
+    }
+}
+
+impl Encoding {
+    /// The ids of the text itself, without those that were put around it.
+    pub fn text_ids(&self) -> &[u32] {
+        let end = self.ids.len().saturating_sub(self.special.after);
+        self.ids.get(self.special.before..end).unwrap_or_default()
     }
 }
 
@@ -119,7 +168,9 @@ pub(crate) mod tests {
     #[track_caller]
     fn check(text: &str, tokens_max: usize, ids: &[u32], truncated: bool, unknown: usize) {
         let encoding = small(tokens_max).encode(&ReviewText::new(text).unwrap()).unwrap();
-        assert_eq!(encoding, Encoding { ids: ids.to_vec(), truncated, unknown });
+        let special = SpecialTokens { before: 1, after: 1 };
+        assert_eq!(encoding, Encoding { ids: ids.to_vec(), truncated, unknown, special });
+        assert_eq!(encoding.text_ids(), &ids[1..ids.len() - 1]);
     }
 
     #[test]
@@ -134,6 +185,14 @@ pub(crate) mod tests {
     fn unknown_tokens_are_counted_after_the_cut() {
         check("good what", 8, &[2, 4, 1, 3], false, 1);
         check("good what what bad", 4, &[2, 4, 5, 3], true, 0);
+    }
+
+    #[test]
+    fn special_tokens_are_those_around_the_text_and_not_those_in_it() {
+        check("[CLS] good", 8, &[2, 2, 4, 3], false, 0);
+        assert_eq!(small(8).special().count(), 2);
+        assert_eq!(SpecialTokens::of(&[0, 0]), SpecialTokens::default());
+        assert_eq!(SpecialTokens::of(&[1, 1]), SpecialTokens { before: 2, after: 0 });
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod command_line;
 mod dead_letters;
 mod exactly_once;
 mod line;
+mod references;
 mod replaying;
 mod seed;
 mod telemetry;

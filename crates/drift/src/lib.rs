@@ -11,7 +11,7 @@
 //!   embedding in sixteen bytes) and [`fourier`] (that embedding as something to add up)
 //! - [`window`]: what verdicts add up to; merging is exactly associative and commutative
 //! - [`assembly`]: from partial windows to those that are judged
-//! - [`reference`](mod@reference): what windows are compared with
+//! - [`reference`](mod@reference): what windows are compared with; [`reference::profile`]: making one of held-out reviews
 //! - [`statistics`]: the table below; [`tail`] has their probabilities, [`histogram`] the bins
 //! - [`decision`]: effect and significance, confirmed; states and sentences
 //! - [`error`], [`number`]: what can be wrong, and how integers stand for real numbers

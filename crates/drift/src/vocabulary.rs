@@ -14,6 +14,8 @@ pub struct Vocabulary {
     counts: Vec<u64>,
     /// `-log2 q` of each token id.
     bits: Vec<f64>,
+    /// Of a token never seen.
+    unseen: f64,
 }
 
 /// Why counts are not a vocabulary.
@@ -34,8 +36,9 @@ impl Vocabulary {
         match smoothed.filter(|_| (1..=VOCABULARY_MAX).contains(&tokens)) {
             Some(total) => {
                 let bits = |&count: &u64| (real(total) / (real(count) + 1.0)).log2();
-                let bits = counts.iter().map(bits).collect();
-                Ok(Self { counts, bits })
+                let bits: Vec<f64> = counts.iter().map(bits).collect();
+                let unseen = bits.iter().copied().fold(0.0, f64::max);
+                Ok(Self { counts, bits, unseen })
             }
             None => Err(InvalidVocabulary { tokens, occurrences }),
         }
@@ -47,10 +50,9 @@ impl Vocabulary {
     /// telling content words needs a tagger for each language). None for a text without tokens. An id beyond the vocabulary
     /// counts as one never seen.
     pub fn cross_entropy(&self, ids: &[u32]) -> Option<f64> {
-        let unseen = self.bits.iter().copied().fold(0.0, f64::max);
         let bits = |&id: &u32| {
             let index = usize::try_from(id).ok();
-            index.and_then(|index| self.bits.get(index)).copied().unwrap_or(unseen)
+            index.and_then(|index| self.bits.get(index)).copied().unwrap_or(self.unseen)
         };
         let sum: f64 = ids.iter().map(bits).sum();
         (!ids.is_empty()).then(|| sum / real(count(ids.len())))

@@ -41,6 +41,7 @@ pub struct Bundle {
     model: Vec<u8>,
     tokenizer: Vec<u8>,
     reference: Reference,
+    reference_json: Vec<u8>,
     golden: Vec<GoldenCase>,
 }
 
@@ -61,15 +62,15 @@ impl Bundle {
         let model = read_checked(directory, MODEL, MODEL_BYTES_MAX, &digests.model)?;
         let tokenizer =
             read_checked(directory, TOKENIZER, TOKENIZER_BYTES_MAX, &digests.tokenizer)?;
-        let reference =
+        let reference_json =
             read_checked(directory, REFERENCE, REFERENCE_BYTES_MAX, &digests.reference)?;
-        let reference =
-            Reference::parse(&reference, &manifest).map_err(|reason| refused(REFERENCE, reason))?;
+        let reference = Reference::parse(&reference_json, &manifest)
+            .map_err(|reason| refused(REFERENCE, reason))?;
         let golden = read_checked(directory, GOLDEN, GOLDEN_BYTES_MAX, &digests.golden)?;
         let golden = golden_cases(&golden, &manifest).map_err(|reason| refused(GOLDEN, reason))?;
 
         let digest = Digest::of(&manifest_bytes);
-        Ok(Self { manifest, name, digest, model, tokenizer, reference, golden })
+        Ok(Self { manifest, name, digest, model, tokenizer, reference, reference_json, golden })
     }
 
     /// What the bundle says of itself.
@@ -109,6 +110,11 @@ impl Bundle {
     /// How held-out data looks to this version.
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// The bytes of the reference profile, for drift, which reads more of it.
+    pub fn reference_json(&self) -> &[u8] {
+        &self.reference_json
     }
 
     /// What a runtime reproduces before it is ready; never empty.

@@ -55,7 +55,8 @@ impl Row {
         let finite = verdict.confidence.is_finite()
             && verdict.queue_ms.is_finite()
             && verdict.inference_ms.is_finite()
-            && verdict.probabilities.values().all(|probability| probability.is_finite());
+            && verdict.probabilities.values().all(|probability| probability.is_finite())
+            && verdict.drift.iter().filter_map(|it| it.cross_entropy).all(f32::is_finite);
         if !finite {
             return Err(self.refused("a number in it is not finite"));
         }

@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
+use drift::Projected;
 use schemas::{Refusal, Review, ReviewText};
 use sha2::{Digest as _, Sha256};
 
-use crate::pipeline::{Inferred, Timing, unanswered};
+use crate::{
+    features::TextFeatures,
+    pipeline::{Inferred, Timing, unanswered},
+};
 
 /// The reviews of one round in their order, and the distinct texts among them.
 #[derive(Debug, Default)]
@@ -48,6 +52,26 @@ pub(crate) enum Entry {
     Refused(Refusal),
 }
 
+/// What is known of a text once it is tokenised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Ids that the model reads.
+    pub(crate) tokens: usize,
+    /// Whether the text had more.
+    pub(crate) truncated: bool,
+    /// What else drift needs to know of it.
+    pub(crate) features: TextFeatures,
+}
+
+/// What the model said of one text.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    /// Calibrated, in the order of the labels.
+    pub(crate) probabilities: Vec<f32>,
+    /// The embedding, if drift needs it.
+    pub(crate) projection: Option<Projected>,
+}
+
 /// What is known of one text.
 #[derive(Debug)]
 pub(crate) struct Judgement {
@@ -57,20 +81,20 @@ pub(crate) struct Judgement {
     pub(crate) tokens: usize,
     /// Whether the text had more.
     pub(crate) truncated: bool,
-    /// How many ids stand for what is not in the vocabulary.
-    pub(crate) unknown: usize,
-    /// Probabilities by label or a refusal, when, and with how many texts.
-    pub(crate) outcome: Option<(Result<Vec<f32>, Refusal>, Timing, usize)>,
+    /// What else drift needs to know of it.
+    pub(crate) features: TextFeatures,
+    /// What the model said of it or a refusal, when, and with how many texts.
+    pub(crate) outcome: Option<(Result<Answer, Refusal>, Timing, usize)>,
     /// The call that answered for it, by its position among the round's.
     run: Option<usize>,
 }
 
 impl Round {
-    /// Adds a review. `encode` is asked for tokens, truncation and unknown tokens of a text that was not there yet.
+    /// Adds a review. `encode` is asked for a text that was not there yet.
     pub(crate) fn push(
         &mut self,
         review: Result<Review, Refusal>,
-        encode: impl FnOnce(&ReviewText) -> Result<(usize, bool, usize), Refusal>,
+        encode: impl FnOnce(&ReviewText) -> Result<Facts, Refusal>,
     ) {
         let entry = match review {
             Err(refusal) => Entry::Refused(refusal),
@@ -85,7 +109,7 @@ impl Round {
     fn position(
         &mut self,
         text: &ReviewText,
-        encode: impl FnOnce(&ReviewText) -> Result<(usize, bool, usize), Refusal>,
+        encode: impl FnOnce(&ReviewText) -> Result<Facts, Refusal>,
     ) -> Result<usize, Refusal> {
         let sha256 = TextHash::from(Sha256::digest(text.as_str().as_bytes()));
         match self.seen.get(&sha256) {
@@ -94,13 +118,13 @@ impl Round {
             None => {}
         }
         let (seen, outcome) = match encode(text) {
-            Ok((tokens, truncated, unknown)) => {
+            Ok(Facts { tokens, truncated, features }) => {
                 let position = self.judgements.len();
                 self.judgements.push(Judgement {
                     sha256,
                     tokens,
                     truncated,
-                    unknown,
+                    features,
                     outcome: None,
                     run: None,
                 });
@@ -181,7 +205,7 @@ impl Round {
             };
             let judgement = self.judgements.get(position).ok_or_else(unanswered)?;
             match &judgement.outcome {
-                Some((Ok(probabilities), ..)) => Ok((judgement, probabilities.as_slice())),
+                Some((Ok(answer), ..)) => Ok((judgement, answer.probabilities.as_slice())),
                 Some((Err(refusal), ..)) => Err(refusal.clone()),
                 None => Err(unanswered()),
             }

@@ -34,6 +34,7 @@ pub(crate) fn pipeline() -> Pipeline {
             rows_max: NonZeroUsize::new(4).unwrap(),
             tokens_max: NonZeroUsize::new(128).unwrap(),
         },
+        extractor: Extractor { special_tokens: 2, ..Extractor::default() },
         store_text: true,
     }
 }
@@ -208,6 +209,34 @@ fn equal_texts_are_inferred_once_and_judged_each() {
     assert_eq!([0, 1].map(|n| verdicts[n].id.as_str()), ["twice", "twice"]);
     assert_eq!([0, 1].map(|n| verdicts[n].origin.as_ref().unwrap().offset), [0, 1]);
     assert_eq!(verdicts[0].probabilities, verdicts[1].probabilities);
+}
+
+#[test]
+fn a_verdict_has_what_drift_needs_and_so_has_each_of_equal_texts() {
+    let projection = drift::Projection::seeded(1, 4);
+    let vocabulary = drift::Vocabulary::from_counts(vec![0; 8]).unwrap();
+    let extractor = Extractor {
+        special_tokens: 2,
+        vocabulary: Some(vocabulary),
+        projection: Some(projection.clone()),
+        tells_languages: true,
+    };
+    let pipeline = Pipeline { extractor, ..pipeline() };
+    let text = "good, and everybody in the whole country should go and see it at once";
+    let [first, second] = [0, 1].map(|offset| delivery(offset, json(text)));
+    let verdicts: Vec<Verdict> = pipeline
+        .process(&[first, second], NOW)
+        .iter()
+        .map(|outgoing| read_back(outgoing).unwrap())
+        .collect();
+    let features = verdicts[0].drift.as_ref().unwrap();
+    assert_eq!(verdicts[1].drift.as_ref(), Some(features));
+    // All but one word and none of the special tokens.
+    assert_eq!((features.special_tokens, features.unknown_tokens), (2, verdicts[0].tokens - 3));
+    assert_eq!(features.cross_entropy, Some(3.0), "eight tokens of even odds");
+    assert_eq!(features.language.as_deref(), Some("en"));
+    // The stub's embedding is one number four times, so its size does not matter.
+    assert_eq!(features.projection, projection.project(&[0.5; 4]));
 }
 
 #[test]

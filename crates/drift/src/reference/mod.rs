@@ -3,6 +3,8 @@
 //! It is never the training set, to which every model is too well fitted, and never learned from what comes in, for then
 //! a slow drift would become the reference. What today's bundles do not say is optional here, and its signal is silent.
 
+pub mod profile;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -165,6 +167,11 @@ impl Reference {
     /// The map and the moments that projected embeddings are compared with, if the bundle has them.
     pub fn embedding(&self) -> Option<(&FourierMap, &EmbeddingMoments)> {
         self.embedding.as_ref().map(|(map, moments)| (map, moments))
+    }
+
+    /// Whether the bundle says which languages the model was tried on, so that it is of use to tell a review's.
+    pub fn counts_languages(&self) -> bool {
+        self.languages.is_some()
     }
 
     /// Counts of the reference by label.

@@ -5,6 +5,7 @@
 mod detectors;
 mod golden;
 mod golden_models;
+mod held_out;
 mod merge;
 mod properties;
 mod simulation;

@@ -13,10 +13,11 @@ pub(super) const UPSERT: &str = "
     INSERT INTO verdicts_by_id (
         id, review, review_sha256, label, confidence, probabilities, model_name, model_version, model_digest, tokens,
         truncated, source, language, metadata, origin_topic, origin_partition, origin_offset, occurred_at, received_at,
-        scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us, digest
+        scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us, digest,
+        drift
     ) VALUES (
         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
-        ?26, ?27
+        ?26, ?27, ?28
     ) ON CONFLICT (id) DO UPDATE SET
         review = excluded.review, review_sha256 = excluded.review_sha256, label = excluded.label,
         confidence = excluded.confidence, probabilities = excluded.probabilities, model_name = excluded.model_name,
@@ -26,7 +27,7 @@ pub(super) const UPSERT: &str = "
         origin_offset = excluded.origin_offset, occurred_at = excluded.occurred_at, received_at = excluded.received_at,
         scored_at = excluded.scored_at, queue_ms = excluded.queue_ms, inference_ms = excluded.inference_ms,
         batch_size = excluded.batch_size, trace_id = excluded.trace_id, schema_version = excluded.schema_version,
-        written_at_us = excluded.written_at_us, digest = excluded.digest
+        written_at_us = excluded.written_at_us, digest = excluded.digest, drift = excluded.drift
     WHERE (written_at_us, digest) < (excluded.written_at_us, excluded.digest)";
 
 /// Which rows of `verdicts_by_id`, to be read by [`read`].
@@ -35,7 +36,7 @@ macro_rules! select {
         concat!(
             "SELECT id, review, review_sha256, label, confidence, probabilities, model_name, model_version, model_digest, \
              tokens, truncated, source, language, metadata, origin_topic, origin_partition, origin_offset, occurred_at, \
-             received_at, scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us \
+             received_at, scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us, drift \
              FROM verdicts_by_id WHERE ",
             $which
         )
@@ -64,6 +65,7 @@ pub(super) struct Columns {
     id: String,
     verdict: Verdict,
     probabilities: String,
+    drift: Option<String>,
     metadata: Option<String>,
     origin_topic: Option<String>,
     origin_partition: Option<i32>,
@@ -80,11 +82,13 @@ impl Columns {
     pub(super) fn of(row: &Row) -> Result<Self, StoreError> {
         let mut verdict = row.verdict.clone();
         let json = |result: serde_json::Result<String>| result.map_err(|error| row.refused(error));
+        let drift = verdict.drift.take();
         let metadata = verdict.metadata.take();
         let origin = verdict.origin.take();
         Ok(Self {
             id: verdict.id.to_string(),
             probabilities: json(serde_json::to_string(&verdict.probabilities))?,
+            drift: drift.map(|features| json(serde_json::to_string(&features))).transpose()?,
             metadata: metadata.map(|map| json(serde_json::to_string(&map))).transpose()?,
             origin_partition: origin.as_ref().map(|origin| origin.partition),
             origin_offset: origin.as_ref().map(|origin| origin.offset),
@@ -99,7 +103,7 @@ impl Columns {
     }
 
     /// In the order of [`UPSERT`].
-    pub(super) fn params(&self) -> [&dyn ToSql; 27] {
+    pub(super) fn params(&self) -> [&dyn ToSql; 28] {
         let verdict = &self.verdict;
         [
             &self.id,
@@ -129,6 +133,7 @@ impl Columns {
             &verdict.schema_version,
             &self.written_at_us,
             &self.digest,
+            &self.drift,
         ]
     }
 }
@@ -137,6 +142,7 @@ impl Columns {
 pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let text = |index: usize| row.get::<_, String>(index);
     let metadata: Option<String> = row.get(13)?;
+    let drift: Option<String> = row.get(26)?;
     let origin_topic: Option<String> = row.get(14)?;
     let origin = match origin_topic {
         Some(topic) => Some(Origin { topic, partition: row.get(15)?, offset: row.get(16)? }),
@@ -152,7 +158,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         model: ModelRef { name: text(6)?, version: text(7)?, digest: text(8)? },
         tokens: row.get(9)?,
         truncated: row.get(10)?,
-        drift: None,
+        drift: drift.map(|json| parsed(26, serde_json::from_str(&json))).transpose()?,
         source: row.get(11)?,
         language: row.get(12)?,
         metadata: metadata.map(|json| parsed(13, serde_json::from_str(&json))).transpose()?,

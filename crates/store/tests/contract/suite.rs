@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use schemas::{Record, Verdict};
+use schemas::{DriftFeatures, Record, Verdict};
 use store::{RefusedRecord, Row, StoreError};
 use tokio::task::JoinSet;
 
@@ -149,6 +149,7 @@ pub(crate) async fn what_is_read_equals_what_was_written(fresh: Fresh) {
         written.confidence = single;
         written.probabilities.insert("positive".to_owned(), single);
         written.metadata = serde_json::json!({ "number": double }).as_object().cloned();
+        written.drift = Some(DriftFeatures { cross_entropy: Some(single), ..Default::default() });
         (written.tokens, written.batch_size) = (u32::MAX, 0);
         let written_at_us = i64::MAX - 10 + i64::try_from(round).unwrap();
         fresh.store.upsert(&[Row { verdict: written.clone(), written_at_us }]).await.unwrap();
@@ -156,6 +157,8 @@ pub(crate) async fn what_is_read_equals_what_was_written(fresh: Fresh) {
         assert_eq!(read, written);
         assert_eq!(read.queue_ms.to_bits(), double.to_bits());
         assert_eq!(read.confidence.to_bits(), single.to_bits());
+        let bits = read.drift.and_then(|features| features.cross_entropy).map(f32::to_bits);
+        assert_eq!(bits, Some(single.to_bits()));
     }
 }
 
@@ -167,6 +170,7 @@ pub(crate) async fn absent_values_stay_absent(fresh: Fresh) {
         metadata: None,
         origin: None,
         trace_id: None,
+        drift: None,
         ..verdict("bare")
     };
     let empty = Verdict {
@@ -176,6 +180,7 @@ pub(crate) async fn absent_values_stay_absent(fresh: Fresh) {
         metadata: Some(serde_json::Map::new()),
         trace_id: Some(String::new()),
         probabilities: [].into(),
+        drift: Some(DriftFeatures::default()),
         ..verdict("empty")
     };
     for verdict in [bare, empty] {
@@ -272,7 +277,9 @@ pub(crate) async fn a_number_that_is_not_finite_is_refused(fresh: Fresh) {
     let infinite = Verdict { queue_ms: f64::INFINITY, ..verdict("infinite") };
     let mut uncertain = verdict("uncertain");
     uncertain.probabilities.insert("positive".to_owned(), f32::NAN);
-    for faulty in [infinite, uncertain] {
+    let features = DriftFeatures { cross_entropy: Some(f32::NAN), ..Default::default() };
+    let surprised = Verdict { drift: Some(features), ..verdict("surprised") };
+    for faulty in [infinite, uncertain, surprised] {
         let rows = [Row::new(verdict("neighbour")), Row::new(faulty)];
         let error = fresh.store.upsert(&rows).await.unwrap_err();
         assert!(matches!(error, StoreError::Refused(_)), "{error}");

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use schemas::{
-    ModelRef, Origin, Record, ReviewId, Verdict, record::Header, verdict::SCHEMA_VERSION,
+    DriftFeatures, ModelRef, Origin, Record, ReviewId, Verdict, record::Header,
+    verdict::SCHEMA_VERSION,
 };
 use store::{RefusedRecord, Row};
 
@@ -35,7 +36,14 @@ pub(crate) fn verdict(name: &str) -> Verdict {
         },
         tokens: 9,
         truncated: false,
-        drift: None,
+        drift: Some(DriftFeatures {
+            special_tokens: 2,
+            unknown_tokens: 1,
+            // One bit more than 9.7: a float that takes all its digits to be read back.
+            cross_entropy: Some(f32::from_bits(9.7_f32.to_bits() + 1)),
+            projection: Some([-128, -77, -1, 0, 1, 5, 42, 127, 9, -9, 33, -33, 64, -64, 100, -100]),
+            language: Some("en".to_owned()),
+        }),
         source: Some("web".to_owned()),
         language: Some("en-GB".to_owned()),
         metadata: metadata.as_object().cloned(),
