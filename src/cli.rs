@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 pub(crate) use chassis::settings::SettingsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{check::CheckArgs, dlq::DlqArgs, replay::ReplayArgs, store::StoreArgs};
+use crate::{
+    check::CheckArgs, dlq::DlqArgs, drift::DriftArgs, replay::ReplayArgs, store::StoreArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +18,7 @@ Examples:
   verdict tap --from beginning             verdicts as they come
   verdict check                            that every review has one verdict
   verdict dlq list --since 1d              what was refused, and why
+  verdict drift report --from 2026-01-01T00:00:00Z --to 2026-01-08T00:00:00Z --html drift.html
   verdict config print > verdict.toml      every setting with its value
 
 Settings come from a file (--config, else verdict.toml in this folder), then the environment (VERDICT_SINK__ROWS_MAX
@@ -54,6 +57,8 @@ pub(crate) enum Command {
     Store(StoreArgs),
     /// Work with dead letters: the records that the line refused
     Dlq(DlqArgs),
+    /// Compare what came in with the held-out data of the model
+    Drift(DriftArgs),
     /// Show or check the settings
     Config(ConfigArgs),
     /// Print a completion script for a shell: source <(verdict completions bash)

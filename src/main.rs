@@ -3,12 +3,13 @@
 //! # Layout
 //! - [`cli`]: flags and their help; [`settings`]: file, environment and flags made one
 //! - [`up`]: the whole line in one process
-//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`store`], [`config`]: one file or folder a subcommand
+//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`mod@drift`], [`store`], [`config`]: one file or folder a subcommand
 
 mod check;
 mod cli;
 mod config;
 mod dlq;
+mod drift;
 mod load;
 mod replay;
 mod score;
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => return check::run(args, &runtime()?),
         Command::Replay(args) => return replay::run(&args, &runtime()?),
         Command::Store(args) => runtime()?.block_on(store::run(args))?,
+        Command::Drift(args) => runtime()?.block_on(drift::run(args))?,
         Command::Dlq(args) => dlq::run(&args)?,
         Command::Config(args) => config::run(args)?,
         Command::Completions { shell } => {

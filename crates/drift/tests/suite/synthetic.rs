@@ -113,9 +113,7 @@ impl World {
             window.record(reference, 1_000 * second, &features).unwrap();
             if second % 2 == 0 {
                 let given_ms = 1_000 * second;
-                window
-                    .record_label(reference, given_ms, features.confidence, is_correct)
-                    .unwrap();
+                window.record_label(reference, given_ms, features.confidence, is_correct).unwrap();
             }
         }
         window

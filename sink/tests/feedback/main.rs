@@ -1,0 +1,7 @@
+//! The feedback loop on a broker in memory: what becomes of each label, and that each counts once.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod crashes;
+mod outcomes;
+mod world;
