@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     /// Feedback in, rows and counted labels out.
     pub(crate) feedback: sink::feedback::Settings,
     /// What verdicts are compared with. Where `models` is empty it is the model repository.
-    pub(crate) drift: sink::feedback::DriftSettings,
+    pub(crate) drift: DriftSettings,
     /// Logs and metrics.
     pub(crate) telemetry: TelemetrySettings,
 }

@@ -276,6 +276,8 @@ pub(super) fn percent(share: f64) -> String {
 /// A score, as exact as it is worth reading.
 pub(super) fn figure(value: f64) -> String {
     match value.abs() {
+        // The ticks of a scale, mostly.
+        size if 1.0 <= size && value.fract().abs() < 1e-9 => format!("{value:.0}"),
         size if size < 0.1 => format!("{value:.4}"),
         size if size < 10.0 => format!("{value:.2}"),
         _large => format!("{value:.0}"),

@@ -184,7 +184,8 @@ pub(super) async fn movers(question: &Question<'_>, reports: &mut [Report]) -> a
         .verdicts(|verdict| {
             let model = model(&verdict.model);
             if let Some(report) = reports.iter_mut().find(|report| report.model == model) {
-                report.movers.consider(&report.reference, verdict, &features(verdict));
+                let slot = question.period.slot(event_ms(verdict));
+                report.movers.consider(&report.reference, (slot, verdict), &features(verdict));
             }
             Ok(())
         })

@@ -57,7 +57,7 @@ impl Report {
         let whole = whole?;
         let closed = Closed { index: 0, window: whole.clone() };
         let overall = Monitor::default().judge(&closed, &reference, &settings);
-        let movers = Movers::of(&whole, &reference, &overall);
+        let movers = Movers::of(&whole, &reference, &overall, &judgements);
         Some(Self { model, reference, whole, overall, judgements, uncounted, movers })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use drift::{Features, Judgement, Reference, Signal, Window, Witness};
@@ -33,28 +33,50 @@ pub(crate) struct Mover {
 #[derive(Debug, Default)]
 pub(crate) struct Movers {
     witness: Option<Witness>,
-    kept: BTreeMap<Signal, BinaryHeap<Reverse<Mover>>>,
+    kept: BTreeMap<Signal, Kept>,
+}
+
+/// Those of one signal.
+#[derive(Debug, Default)]
+struct Kept {
+    /// The windows that drifted; where none did alone, any will do.
+    windows: BTreeSet<i64>,
+    movers: BinaryHeap<Reverse<Mover>>,
 }
 
 impl Movers {
-    /// For the signals whose difference over the whole period counts.
-    pub(super) fn of(whole: &Window, reference: &Reference, overall: &Judgement) -> Self {
-        let moved = overall.decisions.iter().filter(|decision| decision.drifted);
-        let kept = moved.map(|decision| (decision.signal, BinaryHeap::new())).collect();
+    /// For the signals whose difference over the whole period counts, and those that drifted in a window.
+    pub(super) fn of(
+        whole: &Window,
+        reference: &Reference,
+        overall: &Judgement,
+        judgements: &[Judgement],
+    ) -> Self {
+        let mut kept: BTreeMap<Signal, Kept> = BTreeMap::new();
+        for decision in overall.decisions.iter().filter(|decision| decision.drifted) {
+            kept.entry(decision.signal).or_default();
+        }
+        let of_windows = judgements.iter().flat_map(|judgement| &judgement.decisions);
+        for decision in of_windows.filter(|decision| decision.drifted) {
+            kept.entry(decision.signal).or_default().windows.insert(decision.window);
+        }
         Self { witness: Some(Witness::of(whole, reference)), kept }
     }
 
-    /// Keeps `verdict` where it is among those that moved a signal most.
+    /// Keeps `verdict`, of the window `slot`, where it is among those that moved a signal most.
     pub(super) fn consider(
         &mut self,
         reference: &Reference,
-        verdict: &Verdict,
+        (slot, verdict): (i64, &Verdict),
         features: &Features,
     ) {
         let Some(witness) = &self.witness else { return };
-        for (signal, heap) in &mut self.kept {
+        for (signal, Kept { windows, movers }) in &mut self.kept {
+            if !windows.is_empty() && !windows.contains(&slot) {
+                continue;
+            }
             if let Some(pull) = witness.pull(reference, *signal, features) {
-                keep(heap, pull, verdict, None);
+                keep(movers, pull, verdict, None);
             }
         }
     }
@@ -64,15 +86,15 @@ impl Movers {
         if label == verdict.label {
             return;
         }
-        if let Some(heap) = self.kept.get_mut(&Signal::AccuracyGap) {
-            keep(heap, f64::from(verdict.confidence), verdict, Some(label));
+        if let Some(Kept { movers, .. }) = self.kept.get_mut(&Signal::AccuracyGap) {
+            keep(movers, f64::from(verdict.confidence), verdict, Some(label));
         }
     }
 
     /// Those of `signal`, the strongest first.
     pub(crate) fn of_signal(&self, signal: Signal) -> Vec<&Mover> {
-        let heap = self.kept.get(&signal);
-        let mut movers: Vec<&Mover> = heap.into_iter().flatten().map(|Reverse(it)| it).collect();
+        let kept = self.kept.get(&signal).into_iter().flat_map(|kept| &kept.movers);
+        let mut movers: Vec<&Mover> = kept.map(|Reverse(mover)| mover).collect();
         movers.sort_by(|one, other| other.cmp(one));
         movers
     }

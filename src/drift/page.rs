@@ -54,6 +54,15 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// With a capital.
+fn sentence(words: &str) -> String {
+    let mut sentence = words.to_owned();
+    if let Some(first) = sentence.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    sentence
+}
+
 fn model(html: &mut String, period: &Period, report: &Report) {
     let name = escape(&report.model.to_string());
     write(
@@ -110,7 +119,7 @@ fn summary(html: &mut String, report: &Report) {
                 format_args!(
                     "<tr class=\"silent\"><th scope=\"row\">{name}</th><td class=\"number\">-</td>\
                  <td class=\"number\">-</td><td class=\"number\">-</td><td></td>\
-                 <td>The bundle says nothing of it, or there is too little to judge.</td></tr>\n"
+                 <td>Not in the bundle, or too little to judge</td></tr>\n"
                 ),
             );
             continue;
@@ -126,7 +135,7 @@ fn summary(html: &mut String, report: &Report) {
                 figure(measured.threshold),
                 figure(measured.effect),
                 escape(&report.course(signal).told()),
-                escape(Report::sentence(decision))
+                escape(&sentence(Report::sentence(decision)))
             ),
         );
     }
@@ -143,7 +152,7 @@ fn accuracy(html: &mut String, period: &Period, report: &Report) {
             realised: judgement.realised_accuracy,
         })
         .collect();
-    let words = table::accuracy(report);
+    let words = sentence(&table::accuracy(report));
     let chart = draw::accuracy(&format!("Accuracy over windows. {words}"), &points);
     write(
         html,
@@ -159,11 +168,7 @@ fn accuracy(html: &mut String, period: &Period, report: &Report) {
 
 fn section(html: &mut String, period: &Period, report: &Report, decision: &Decision) {
     let signal = decision.signal;
-    let mut name = signal.name().to_owned();
-    if let Some(first) = name.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
-    let name = escape(&name);
+    let name = escape(&sentence(signal.name()));
     let state = if decision.drifted { "<span class=\"tag\">drifted</span>" } else { "" };
     write(
         html,

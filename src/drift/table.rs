@@ -43,7 +43,7 @@ pub(super) fn write(out: &mut impl io::Write, period: &Period, report: &Report) 
         }
     }
     writeln!(out, "\n{}", accuracy(report))?;
-    writeln!(out, "-: the bundle says nothing of it, or there is too little to judge")
+    writeln!(out, "-: not in the bundle, or too little to judge")
 }
 
 /// Accuracy in words.

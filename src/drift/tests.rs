@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::{
     gather::{self, Period, Question},
     judged::Report,
+    movers::Mover,
     page, table,
 };
 
@@ -191,7 +192,7 @@ async fn a_period_that_changed_half_way_is_told_so() {
         "tiny@1 from 2025-03-01T00:00:00Z to 2025-03-01T08:00:00Z",
         "4800 verdicts in 8 windows of 3600 s, beside 872 held-out ones",
         "alerting (4 of 8 windows drifted)",
-        "the share of label `negative` rose from 47.1 % to",
+        "the share of label `positive` fell from 52.9 % to 38.2 % (4800 reviews, p < 0.0001 on clean data)",
         "realised 50.0 % (\u{b1} 4.1) on 600 labels",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
@@ -232,10 +233,13 @@ async fn the_texts_that_moved_a_signal_are_shown_as_text() {
     for elsewhere in ["http://", "https://", "url(", "@import", "src="] {
         assert!(!html.contains(elsewhere), "{elsewhere}");
     }
-    if let Some(path) = std::env::var_os("VERDICT_TEST_REPORT") {
-        let whole = reports(&*store, period(0, HOURS), None).await.unwrap();
-        fs::write(path, page::render(&period(0, HOURS), &whole)).unwrap();
-    }
+
+    // Where only half of a period drifted, its texts are of that half.
+    let whole = reports(&*store, period(0, HOURS), None).await.unwrap();
+    let labels = whole[0].movers.of_signal(Signal::Labels);
+    let clean = ["review-0", "review-1", "review-2", "review-3"];
+    let is_clean = |mover: &&&Mover| clean.iter().any(|hour| mover.id.starts_with(hour));
+    assert_eq!((labels.len(), labels.iter().find(is_clean)), (10, None));
 }
 
 #[tokio::test]

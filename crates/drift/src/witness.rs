@@ -70,7 +70,9 @@ impl Witness {
     pub fn pull(&self, reference: &Reference, signal: Signal, features: &Features) -> Option<f64> {
         let at = |ratios: &[f64], bin: usize| ratios.get(bin).copied();
         let pull = match signal {
-            Signal::Labels => at(&self.labels, reference.label_index(&features.label)?),
+            // Of one label the surest pull most.
+            Signal::Labels => at(&self.labels, reference.label_index(&features.label)?)
+                .map(|pull| pull * f64::from(features.confidence)),
             Signal::Confidence => {
                 at(&self.confidence, reference.confidence.edges.bin(features.confidence.into()))
             }

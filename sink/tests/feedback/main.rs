@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod crashes;
+mod outage;
 mod outcomes;
 mod world;

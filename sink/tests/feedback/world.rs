@@ -1,12 +1,6 @@
 //! A broker, a store with verdicts, and the loop.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use broker::{
     Delivery, Exchange, ExchangeError, Outgoing, Progress, Publish as _,
