@@ -48,6 +48,7 @@ fn each_outcome_is_measured_once() {
         assert!(text.contains(&counted), "{counted}: {text}");
     }
     assert!(text.contains("feedback_labels_total{outcome=\"uncounted\"} 0"), "{text}");
+    assert!(text.contains("feedback_delay_seconds_bucket{le=\"2592000\"} 1"), "a month: {text}");
     assert!(text.contains("feedback_delay_seconds_count 2"), "{text}");
     assert!(text.contains("feedback_delay_seconds_sum 5187600"), "an hour and sixty days: {text}");
 }
