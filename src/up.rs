@@ -193,7 +193,8 @@ fn start_feedback(
     let runtime = Handle::current();
     Ok(Part::start("feedback", move |stop| {
         chassis::stop::thread("feedback", move || {
-            let exchange = Box::new(KafkaExchange::connect(&kafka, options)?);
+            let exchange = sink::feedback::connect(&kafka, &options, &check, &stop)?;
+            let Some(exchange) = exchange.map(Box::new) else { return Ok(()) };
             let parts = sink::feedback::Parts { exchange, store, references, check, stop };
             Ok(sink::feedback::Joiner::new(parts, &feedback, runtime).run()?)
         })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use broker::kafka::{ExchangeOptions, KafkaExchange, KafkaSettings, KafkaSubscribe};
+use broker::kafka::{ExchangeOptions, KafkaSettings, KafkaSubscribe};
 use chassis::{
     Health,
     settings::SettingsArgs,
@@ -115,7 +115,8 @@ fn join(
     let (store, check, stop) = (Arc::clone(store), health.register("feedback"), stop.clone());
     let runtime = Handle::current();
     Ok(chassis::stop::thread("feedback", move || {
-        let exchange = Box::new(KafkaExchange::connect(&kafka, options)?);
+        let exchange = feedback::connect(&kafka, &options, &check, &stop)?;
+        let Some(exchange) = exchange.map(Box::new) else { return Ok(()) };
         let parts = feedback::Parts { exchange, store, references, check, stop };
         Ok(feedback::Joiner::new(parts, &feedback, runtime).run()?)
     }))

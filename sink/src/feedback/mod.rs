@@ -6,10 +6,11 @@
 //! transaction does not come about. [`join`] says why the outcome is then the same.
 //!
 //! # Layout
-//! - [`Joiner`]: the loop; `desk`: its side towards the store
+//! - [`Joiner`]: the loop; [`connect()`]: what it reads and writes; `desk`: its side towards the store
 //! - [`join`]: what becomes of each label; `windows`: what they add up to; both pure
 //! - [`settings`]: all that can be set; `instruments`: what is measured
 
+mod connect;
 mod desk;
 mod instruments;
 pub mod join;
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use self::{
+    connect::connect,
     join::Outcome,
     settings::{DriftSettings, Settings},
 };
