@@ -1,5 +1,6 @@
 // The box to try a review in, and the answer below it. Text goes in by `textContent` only: a review is never markup.
 
+import { openFeedback } from "./feedback.js";
 import { Problem, judge } from "./service.js";
 import { milliseconds, modelName, percent, toneOf } from "./words.js";
 
@@ -12,6 +13,7 @@ export function openForm(page, onJudged) {
   const button = page.getElementById("judge");
   const length = page.getElementById("review-length");
   const result = page.getElementById("result");
+  const feedback = openFeedback(page);
   let busy = false;
 
   const count = () => {
@@ -24,12 +26,14 @@ export function openForm(page, onJudged) {
     busy = true;
     button.setAttribute("aria-busy", "true");
     const start = performance.now();
+    feedback.leave();
     try {
       const verdict = await judge(review.value, () => {
         result.replaceChildren(quiet(page, "Taken. The verdict is still to come."));
       });
       onJudged(verdict.id);
       result.replaceChildren(answer(page, verdict, performance.now() - start));
+      feedback.ask(verdict);
     } catch (error) {
       result.replaceChildren(trouble(page, error));
     } finally {

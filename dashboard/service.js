@@ -31,12 +31,21 @@ export async function judge(review, onPromise) {
   throw new Problem("No verdict yet", `The review is safe, and its verdict will be at ${location}.`);
 }
 
+/** Says which label is right. Resolves once that is durable. */
+export async function sayLabel(id, label) {
+  await ask("/feedback", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ id, label, by: "page" }),
+  });
+}
+
 async function ask(path, options) {
   let response;
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Problem("The service does not answer", "It may be restarting. The review was perhaps not taken: try again.");
+    throw new Problem("The service does not answer", "It may be restarting, and this was perhaps not taken: try again.");
   }
   if (response.ok) return response;
   throw await problemOf(response);

@@ -6,7 +6,8 @@ pub(crate) use chassis::settings::SettingsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    check::CheckArgs, dlq::DlqArgs, model::ModelArgs, replay::ReplayArgs, store::StoreArgs,
+    check::CheckArgs, dlq::DlqArgs, drift::DriftArgs, model::ModelArgs, replay::ReplayArgs,
+    store::StoreArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -18,6 +19,7 @@ Examples:
   verdict tap --from beginning             verdicts as they come
   verdict check                            that every review has one verdict
   verdict dlq list --since 1d              what was refused, and why
+  verdict drift report --from 2026-01-01T00:00:00Z --to 2026-01-08T00:00:00Z --html drift.html
   verdict config print > verdict.toml      every setting with its value
 
 Settings come from a file (--config, else verdict.toml in this folder), then the environment (VERDICT_SINK__ROWS_MAX
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Model(ModelArgs),
     /// Work with dead letters: the records that the line refused
     Dlq(DlqArgs),
+    /// Compare what came in with the held-out data of the model
+    Drift(DriftArgs),
     /// Show or check the settings
     Config(ConfigArgs),
     /// Print a completion script for a shell: source <(verdict completions bash)

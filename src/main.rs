@@ -3,12 +3,14 @@
 //! # Layout
 //! - [`cli`]: flags and their help; [`settings`]: file, environment and flags made one
 //! - [`up`]: the whole line in one process
-//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`store`], [`model`], [`config`]: one file or folder a subcommand
+//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`mod@drift`], [`store`], [`model`], [`config`]: one file or folder
+//!   a subcommand
 
 mod check;
 mod cli;
 mod config;
 mod dlq;
+mod drift;
 mod load;
 mod model;
 mod replay;
@@ -57,6 +59,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => return replay::run(&args, &runtime()?),
         Command::Store(args) => runtime()?.block_on(store::run(args))?,
         Command::Model(args) => model::run(args)?,
+        Command::Drift(args) => runtime()?.block_on(drift::run(args))?,
         Command::Dlq(args) => dlq::run(&args)?,
         Command::Config(args) => config::run(args)?,
         Command::Completions { shell } => {

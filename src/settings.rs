@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use broker::kafka::KafkaSettings;
 use chassis::telemetry::{LogFormat, LogOutput, TelemetrySettings};
 use serde::{Deserialize, Serialize};
+use sink::feedback::DriftSettings;
 use store::StoreSettings;
 
 use crate::cli::{ScoreArgs, SettingsArgs, UpArgs};
@@ -41,6 +42,10 @@ pub(crate) struct Settings {
     pub(crate) processor: processor::Settings,
     /// Verdicts in, rows out.
     pub(crate) sink: sink::Settings,
+    /// Feedback in, rows and counted labels out.
+    pub(crate) feedback: sink::feedback::Settings,
+    /// What verdicts are compared with. Where `models` is empty it is the model repository.
+    pub(crate) drift: DriftSettings,
     /// Logs and metrics.
     pub(crate) telemetry: TelemetrySettings,
 }
@@ -85,6 +90,8 @@ impl Default for Settings {
             ingest: ingest::Settings { stop_delay: Duration::ZERO, ..ingest::Settings::default() },
             processor: processor::Settings::default(),
             sink: sink::Settings::default(),
+            feedback: sink::feedback::Settings::default(),
+            drift: DriftSettings { models: PathBuf::new(), ..DriftSettings::default() },
             // A person reads the log here, and standard output is for results.
             telemetry: TelemetrySettings {
                 filter: "warn".to_owned(),
@@ -151,6 +158,12 @@ impl Settings {
             store.url = format!("sqlite:{}", self.up.data.join(STORE_FILE).display());
         }
         store
+    }
+
+    /// The folder with the bundles that verdicts are compared with.
+    pub(crate) fn drift_models(&self) -> anyhow::Result<PathBuf> {
+        let models = &self.drift.models;
+        if models.as_os_str().is_empty() { self.model.repository() } else { Ok(models.clone()) }
     }
 
     /// The settings of `score`, with its flags.

@@ -12,8 +12,9 @@ use chassis::{Health, telemetry::Telemetry};
 use embedded_kafka::EmbeddedKafka;
 use futures::{FutureExt as _, future::select_all};
 use schemas::topics;
+use sink::References;
 use store::VerdictStore;
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -98,6 +99,7 @@ async fn run_on(
         start_ingest(settings, kafka, listener, &store, &health, telemetry)?,
         start_processor(settings, kafka, &health),
         start_sink(settings, kafka, &store, &health)?,
+        start_feedback(settings, kafka, &store, &health)?,
     ];
     greet(address, kafka, settings, store_settings.url())?;
     supervise(parts, chassis::stop::signalled()).await
@@ -110,7 +112,9 @@ fn topic_specs(partitions: u16) -> Vec<TopicSpec> {
     let config = kept.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let spec =
         |name| TopicSpec { config: config.clone().into(), ..TopicSpec::new(name, partitions) };
-    topics::ALL.into_iter().map(spec).collect()
+    let windows =
+        TopicSpec { config: config.clone().into(), ..TopicSpec::new(topics::DRIFT_WINDOWS, 1) };
+    topics::ALL.into_iter().map(spec).chain([windows]).collect()
 }
 
 fn start_ingest(
@@ -170,6 +174,33 @@ fn start_sink(
     }))
 }
 
+fn start_feedback(
+    settings: &Settings,
+    kafka: &KafkaSettings,
+    store: &Arc<dyn VerdictStore>,
+    health: &Health,
+) -> anyhow::Result<Part> {
+    let feedback = settings.feedback.clone();
+    let own = Some(feedback.transactional_id.clone()).filter(|own| !own.trim().is_empty());
+    let transactional_id =
+        own.unwrap_or_else(|| format!("{}-feedback", settings.up.transactional_id));
+    let options = ExchangeOptions {
+        session_timeout: feedback.session_timeout,
+        ..ExchangeOptions::new(&feedback.group, [topics::FEEDBACK], transactional_id)
+    };
+    let references = Arc::new(References::open(settings.drift_models()?, &settings.drift.profile));
+    let (kafka, store, check) = (kafka.clone(), Arc::clone(store), health.register("feedback"));
+    let runtime = Handle::current();
+    Ok(Part::start("feedback", move |stop| {
+        chassis::stop::thread("feedback", move || {
+            let exchange = sink::feedback::connect(&kafka, &options, &check, &stop)?;
+            let Some(exchange) = exchange.map(Box::new) else { return Ok(()) };
+            let parts = sink::feedback::Parts { exchange, store, references, check, stop };
+            Ok(sink::feedback::Joiner::new(parts, &feedback, runtime).run()?)
+        })
+    }))
+}
+
 impl Part {
     fn start<F>(name: &'static str, work: impl FnOnce(CancellationToken) -> F) -> Self
     where
@@ -195,7 +226,7 @@ impl Part {
 
 /// Runs until `signal`, or until a part ends. The first failure is the outcome.
 async fn supervise(
-    mut parts: [Part; 3],
+    mut parts: [Part; 4],
     signal: impl Future<Output = anyhow::Result<()>> + Send,
 ) -> anyhow::Result<()> {
     let mut outcome = {

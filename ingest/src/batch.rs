@@ -24,7 +24,7 @@ use crate::{
     idempotency::IdempotencyKey,
     problem::{Kind, Problem, ProblemDetails},
     service::Service,
-    submission::{Submission, parse},
+    submission::{EXAMPLE, Submission, parse},
     submit::Answer,
 };
 
@@ -138,7 +138,7 @@ fn rows(
         Problem::new(Kind::TooManyRows, detail)
     };
     match format {
-        Format::Json => match parse(body)? {
+        Format::Json => match parse(body, EXAMPLE)? {
             Value::Array(rows) if rows_max < rows.len() => Err(too_many(rows.len())),
             Value::Array(rows) => Ok(rows.into_iter().map(Submission::from_json).collect()),
             _ => Err(Problem::new(

@@ -11,6 +11,7 @@ pub(crate) struct Instruments {
     request_duration: Histogram<f64>,
     active_requests: UpDownCounter<i64>,
     reviews: Counter<u64>,
+    feedback: Counter<u64>,
     in_flight: UpDownCounter<i64>,
     waiters: UpDownCounter<i64>,
     streams: UpDownCounter<i64>,
@@ -46,9 +47,15 @@ impl Instruments {
                 .u64_counter("ingest.reviews")
                 .with_description("Reviews received, by outcome")
                 .build(),
+            feedback: meter
+                .u64_counter("ingest.feedback")
+                .with_description("Labels received, by outcome")
+                .build(),
             in_flight: meter
                 .i64_up_down_counter("ingest.reviews.in_flight")
-                .with_description("Reviews being published or waited for")
+                .with_description(
+                    "Reviews being published or waited for, and labels being published",
+                )
                 .build(),
             waiters: meter
                 .i64_up_down_counter("ingest.waiters")
@@ -87,6 +94,11 @@ impl Instruments {
     /// `outcome` is `judged`, `replayed`, `accepted`, or the stable name of an error.
     pub(crate) fn review(&self, outcome: &'static str) {
         self.reviews.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// `outcome` is `accepted`, or the stable name of an error.
+    pub(crate) fn feedback(&self, outcome: &'static str) {
+        self.feedback.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     pub(crate) fn in_flight(&self, came: usize, went: usize) {

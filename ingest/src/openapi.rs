@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 
 use crate::{
-    analyze, batch, listing, lookup,
+    analyze, batch, feedback, listing, lookup,
     problem::{FieldError, ProblemDetails},
     stream,
 };
@@ -17,8 +17,9 @@ use crate::{
     tags(
         (name = "reviews", description = "Reviews in"),
         (name = "verdicts", description = "Verdicts out"),
+        (name = "feedback", description = "What people say of verdicts"),
     ),
-    paths(analyze::analyze, batch::batch, listing::list, lookup::lookup, stream::stream),
+    paths(analyze::analyze, batch::batch, feedback::feedback, listing::list, lookup::lookup, stream::stream),
     components(schemas(ProblemDetails<'static>, FieldError)),
 )]
 struct Description;

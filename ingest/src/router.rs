@@ -15,6 +15,7 @@ use crate::{
     analyze::analyze,
     batch::batch,
     caller::accompany,
+    feedback::feedback,
     listing::list,
     lookup::lookup,
     openapi::openapi,
@@ -31,6 +32,7 @@ pub fn router(service: &Arc<Service>) -> Router {
         .route("/page/{file}", get(page::asset))
         .route("/analyze", post(analyze))
         .route("/analyze/batch", post(batch))
+        .route("/feedback", post(feedback))
         .route("/verdicts", get(list))
         .route("/verdicts/stream", get(stream))
         .route("/verdicts/{id}", get(lookup))

@@ -28,7 +28,7 @@ use crate::{
 
 /// What ingest is put together from.
 pub struct Parts {
-    /// Where reviews go.
+    /// Where reviews and feedback go.
     pub publisher: Arc<dyn Publish>,
     /// Where answers come from: a tail of `verdicts.v1` and `reviews.v1.dlq`, which begins at their end and has no group.
     pub tail: Box<dyn Subscribe>,
@@ -52,6 +52,7 @@ pub struct Service {
     pub(crate) admission: Arc<Admission>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) reviews_topic: Arc<str>,
+    pub(crate) feedback_topic: Arc<str>,
     /// Verdicts as they come, in JSON, for the streams.
     pub(crate) live: broadcast::Sender<Live>,
     /// Room for streams.
@@ -93,6 +94,7 @@ impl Service {
             )),
             waiting: Arc::new(Waiting::new(Arc::clone(&instruments))),
             reviews_topic: Arc::from(topics::REVIEWS),
+            feedback_topic: Arc::from(topics::FEEDBACK),
             live: broadcast::Sender::new(settings.stream_lag_max.get()),
             streams: Arc::new(Semaphore::new(settings.streams_max)),
             closing: CancellationToken::new(),

@@ -1,4 +1,4 @@
-//! The spans of ingest: the request, and each review that it publishes. Names and attributes are those of OpenTelemetry's
+//! The spans of ingest: the request, and each review or label that it publishes. Names and attributes are those of OpenTelemetry's
 //! conventions for HTTP and messaging.
 
 use std::{borrow::Cow, sync::Arc};
@@ -11,7 +11,7 @@ use chassis::{
 use jiff::Timestamp;
 use schemas::topics;
 
-use crate::instruments::Measured;
+use crate::{instruments::Measured, publish::Destination};
 
 /// Who tells.
 const SCOPE: &str = "ingest";
@@ -23,7 +23,20 @@ const UNTOLD: [&str; 4] = ["/livez", "/readyz", "/startupz", "/metrics"];
 #[derive(Debug)]
 pub(crate) struct Spans {
     tracer: Tracer,
-    send: Arc<Operation>,
+    send_review: Arc<Operation>,
+    send_feedback: Arc<Operation>,
+}
+
+/// A record that was sent, or was not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent<'a> {
+    pub(crate) destination: Destination,
+    /// The request that it is a part of.
+    pub(crate) request: TraceContext,
+    pub(crate) context: TraceContext,
+    pub(crate) began_at: Timestamp,
+    pub(crate) ended_at: Timestamp,
+    pub(crate) error: Option<&'a PublishError>,
 }
 
 /// A request that was answered.
@@ -41,15 +54,17 @@ pub(crate) struct Answered<'a> {
 impl Spans {
     /// Told to `tracer`.
     pub(crate) fn new(tracer: Tracer) -> Self {
-        let attributes = vec![
-            Attribute::new("messaging.system", "kafka"),
-            Attribute::new("messaging.operation.name", "send"),
-            Attribute::new("messaging.operation.type", "send"),
-            Attribute::new("messaging.destination.name", topics::REVIEWS),
-        ];
-        let name = format!("send {}", topics::REVIEWS);
-        let send = Operation::new(SCOPE, name, SpanKind::Producer, attributes);
-        Self { tracer, send: Arc::new(send) }
+        let [send_review, send_feedback] = [topics::REVIEWS, topics::FEEDBACK].map(|topic| {
+            let attributes = vec![
+                Attribute::new("messaging.system", "kafka"),
+                Attribute::new("messaging.operation.name", "send"),
+                Attribute::new("messaging.operation.type", "send"),
+                Attribute::new("messaging.destination.name", topic),
+            ];
+            let name = format!("send {topic}");
+            Arc::new(Operation::new(SCOPE, name, SpanKind::Producer, attributes))
+        });
+        Self { tracer, send_review, send_feedback }
     }
 
     /// Where a request stands in its trace, or in a new one.
@@ -57,30 +72,28 @@ impl Spans {
         self.tracer.follow(parent)
     }
 
-    /// Where the writing of a review stands that a request asked for: where the request does, if no span is made of it.
+    /// Where the writing of a record stands that a request asked for: where the request does, if no span is made of it.
     pub(crate) fn sending(&self, request: TraceContext) -> TraceContext {
         if self.tracer.records(&request) { request.child() } else { request }
     }
 
-    /// A review was sent, or was not.
-    pub(crate) fn sent(
-        &self,
-        request: TraceContext,
-        context: TraceContext,
-        began_at: Timestamp,
-        ended_at: Timestamp,
-        error: Option<&PublishError>,
-    ) {
+    /// A record was sent, or was not.
+    pub(crate) fn sent(&self, sent: &Sent<'_>) {
+        let Sent { destination, request, context, began_at, ended_at, error } = *sent;
         if !self.tracer.records(&context) {
             return;
         }
+        let operation = match destination {
+            Destination::Reviews => &self.send_review,
+            Destination::Feedback => &self.send_feedback,
+        };
         let error = error.map(|error| match error {
             PublishError::Full => "full",
             PublishError::Unavailable(_) => "unavailable",
             PublishError::Refused(_) => "refused",
         });
         self.tracer.record([Span {
-            operation: Arc::clone(&self.send),
+            operation: Arc::clone(operation),
             context,
             parent: Some(Parent::local(request)),
             started_at: began_at,
@@ -164,23 +177,36 @@ mod tests {
         let sent = told(|spans| {
             let context = spans.sending(unsampled);
             assert_eq!(context, unsampled);
-            spans.sent(unsampled, context, Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH, None);
+            spans.sent(&sent_at(Destination::Reviews, unsampled, context, None));
         });
         assert!(sent.is_empty());
     }
 
+    fn sent_at(
+        destination: Destination,
+        request: TraceContext,
+        context: TraceContext,
+        error: Option<&PublishError>,
+    ) -> Sent<'_> {
+        let (began_at, ended_at) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        Sent { destination, request, context, began_at, ended_at, error }
+    }
+
     #[test]
-    fn the_review_that_a_request_sent_is_a_part_of_it() {
-        let request = TraceContext::begin();
-        let spans = told(|spans| {
-            let context = spans.sending(request);
-            let now = Timestamp::UNIX_EPOCH;
-            spans.sent(request, context, now, now, Some(&PublishError::Full));
-        });
-        let [span] = &spans[..] else { panic!("{spans:?}") };
-        assert_eq!(span.operation.name, "send reviews.v1");
-        assert_eq!(span.parent, Some(Parent::local(request)));
-        assert_ne!(span.context, request);
-        assert_eq!(span.error.as_deref(), Some("full"));
+    fn what_a_request_sent_is_a_part_of_it() {
+        for (destination, name) in
+            [(Destination::Reviews, "send reviews.v1"), (Destination::Feedback, "send feedback.v1")]
+        {
+            let request = TraceContext::begin();
+            let spans = told(|spans| {
+                let context = spans.sending(request);
+                spans.sent(&sent_at(destination, request, context, Some(&PublishError::Full)));
+            });
+            let [span] = &spans[..] else { panic!("{spans:?}") };
+            assert_eq!(span.operation.name, name);
+            assert_eq!(span.parent, Some(Parent::local(request)));
+            assert_ne!(span.context, request);
+            assert_eq!(span.error.as_deref(), Some("full"));
+        }
     }
 }

@@ -15,6 +15,9 @@ const LANGUAGE_BYTES_MAX: usize = 35;
 /// Largest `metadata`, in bytes of JSON.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
 
+/// What an empty body should have been.
+pub(crate) const EXAMPLE: &str = "{\"review\": \"...\"}";
+
 /// A review as it was sent, valid but perhaps still without an id.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Submission {
@@ -31,7 +34,7 @@ pub(crate) struct Submission {
 impl Submission {
     /// Reads one body, or one line of a batch.
     pub(crate) fn read(json: &[u8]) -> Result<Self, Problem> {
-        Self::from_json(parse(json)?)
+        Self::from_json(parse(json, EXAMPLE)?)
     }
 
     /// Checks every field, so that one answer names all that is wrong. Fields that we do not know are left out.
@@ -50,7 +53,9 @@ impl Submission {
         let text = fields.review();
         let source = fields.text("source").and_then(|source| fields.source(source));
         let language = fields.text("language").and_then(|language| fields.language(language));
-        let occurred_at = fields.text("occurred_at").and_then(|time| fields.time(&time));
+        let occurred_at = fields
+            .text("occurred_at")
+            .and_then(|time| fields.time("occurred_at", "occurred_at_invalid", &time));
         let metadata = fields.metadata();
         match (text, fields.errors) {
             (Some(text), errors) if errors.is_empty() => {
@@ -75,10 +80,10 @@ impl Submission {
 }
 
 /// JSON, or where it stops being JSON. Nesting is limited by `serde_json` (128 levels), so a hostile body cannot exhaust the
-/// stack.
-pub(crate) fn parse(json: &[u8]) -> Result<Value, Problem> {
+/// stack. `example` is what an empty body should have been.
+pub(crate) fn parse(json: &[u8], example: &str) -> Result<Value, Problem> {
     if json.trim_ascii().is_empty() {
-        return Err(Problem::new(Kind::BodyEmpty, "send {\"review\": \"...\"}"));
+        return Err(Problem::new(Kind::BodyEmpty, format!("send {example}")));
     }
     let json = std::str::from_utf8(json).map_err(|error| {
         let detail = format!("not UTF-8 from byte {} on", error.valid_up_to());
@@ -91,18 +96,23 @@ pub(crate) fn parse(json: &[u8]) -> Result<Value, Problem> {
 }
 
 /// The fields that are left, and what was wrong with those that were taken.
-struct Fields {
-    fields: Map<String, Value>,
-    errors: Vec<FieldError>,
+pub(crate) struct Fields {
+    pub(crate) fields: Map<String, Value>,
+    pub(crate) errors: Vec<FieldError>,
 }
 
 impl Fields {
-    fn refuse(&mut self, field: &'static str, error: &'static str, message: impl Into<String>) {
+    pub(crate) fn refuse(
+        &mut self,
+        field: &'static str,
+        error: &'static str,
+        message: impl Into<String>,
+    ) {
         self.errors.push(FieldError { field, error, message: message.into() });
     }
 
     /// An optional text; null is absent.
-    fn text(&mut self, field: &'static str) -> Option<String> {
+    pub(crate) fn text(&mut self, field: &'static str) -> Option<String> {
         match self.fields.remove(field)? {
             Value::Null => None,
             Value::String(text) => Some(text),
@@ -166,11 +176,16 @@ impl Fields {
     }
 
     /// A time in the future is accepted: clocks differ, and whose is wrong cannot be known here.
-    fn time(&mut self, time: &str) -> Option<Timestamp> {
+    pub(crate) fn time(
+        &mut self,
+        field: &'static str,
+        error: &'static str,
+        time: &str,
+    ) -> Option<Timestamp> {
         time.parse()
             .map_err(|_error| {
                 let message = "must be an RFC 3339 time such as 2026-01-31T12:00:00Z";
-                self.refuse("occurred_at", "occurred_at_invalid", message);
+                self.refuse(field, error, message);
             })
             .ok()
     }
@@ -195,11 +210,11 @@ impl Fields {
     }
 }
 
-fn wrong_type(field: &'static str, message: String) -> FieldError {
+pub(crate) fn wrong_type(field: &'static str, message: String) -> FieldError {
     FieldError { field, error: "wrong_type", message }
 }
 
-fn kind_of(json: &Value) -> &'static str {
+pub(crate) fn kind_of(json: &Value) -> &'static str {
     match json {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Outgoing, PublishError};
-use chassis::{TraceContext, clock, fault};
-use schemas::{ReviewId, Verdict, record::Header};
+use chassis::clock;
+use schemas::{ReviewId, Verdict};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 use tracing::warn;
@@ -15,6 +14,7 @@ use crate::{
     idempotency::IdempotencyKey,
     ledger::{Claim, Refused},
     problem::{Kind, Problem},
+    publish::{Destination, Sending},
     service::Service,
     submission::Submission,
     waiting::{Outcome, Waiter},
@@ -100,7 +100,7 @@ impl Service {
             self.ledger().judged(&verdict, verdict.review.as_ref().map_or(0, String::len));
             return Ok(Submitted::Replayed(verdict));
         }
-        self.publish(submission, &id, caller).await?;
+        self.publish_review(submission, &id, caller).await?;
         claimed.is_durable = true;
         let claim = key.is_some().then_some(claimed);
         Ok(Submitted::Durable(Pending { id, waiter, _claim: claim }))
@@ -119,16 +119,16 @@ impl Service {
             .retry_after(2))
     }
 
-    async fn publish(
+    async fn publish_review(
         &self,
         submission: Submission,
         id: &ReviewId,
         caller: &Caller,
     ) -> Result<(), Problem> {
         let review = submission.into_review(id.clone(), clock::now());
-        let sending = self.spans.sending(caller.trace);
+        let sending = Sending::of(Destination::Reviews, caller, &self.spans);
         let mut record = review
-            .to_record(caller.record_headers(sending))
+            .to_record(sending.record_headers(caller))
             .map_err(|error| Problem::new(Kind::BrokerRefused, error.to_string()))?;
         // The event time stands in the value. As a record's timestamp Kafka takes neither a negative one nor, by default, one
         // of more than an hour from now.
@@ -137,36 +137,7 @@ impl Service {
             time if (0..=received_at_ms).contains(&time) => time,
             _ => received_at_ms,
         });
-        let outgoing = Outgoing { topic: Arc::clone(&self.reviews_topic), record };
-        let wait_max = self.settings.publish_wait_max;
-        fault::point("ingest_before_publish");
-        let began_at = clock::now();
-        let published = timeout(wait_max, self.publisher.publish(outgoing)).await;
-        let late = PublishError::Unavailable(String::new());
-        let error = published.as_ref().map_or(Some(&late), |published| published.as_ref().err());
-        self.spans.sent(caller.trace, sending, began_at, clock::now(), error);
-        match published {
-            Ok(Ok(())) => {
-                fault::point("ingest_after_publish");
-                Ok(())
-            }
-            Ok(Err(error @ PublishError::Full)) => {
-                let seconds = self.admission.retry_after_s(clock::monotonic());
-                Err(Problem::new(Kind::Overloaded, error.to_string()).retry_after(seconds))
-            }
-            Ok(Err(PublishError::Refused(reason))) => {
-                warn!(reason, "the broker refuses a review");
-                Err(Problem::new(Kind::BrokerRefused, reason))
-            }
-            Ok(Err(PublishError::Unavailable(reason))) => {
-                warn!(reason, "a review was not published");
-                Err(broker_away())
-            }
-            Err(_elapsed) => {
-                warn!(?wait_max, "a review was not published in time");
-                Err(broker_away())
-            }
-        }
+        self.publish(sending, record).await
     }
 }
 
@@ -222,12 +193,6 @@ fn other_text(id: &ReviewId, key: Option<&IdempotencyKey>) -> Problem {
     }
 }
 
-fn broker_away() -> Problem {
-    let detail = "the review may or may not have been taken: send it again with the same id or \
-                  Idempotency-Key, and it counts once";
-    Problem::new(Kind::BrokerAway, detail).retry_after(2)
-}
-
 /// As in [`Verdict::review_sha256`].
 fn sha256(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
@@ -237,18 +202,4 @@ fn sha256(text: &str) -> String {
         }
         hex
     })
-}
-
-impl Caller {
-    /// What of the request travels with the record that `sending` writes.
-    fn record_headers(&self, sending: TraceContext) -> Vec<Header> {
-        let mut headers = vec![
-            Header::text(schemas::headers::TRACEPARENT, sending.traceparent()),
-            Header::text(schemas::headers::REQUEST_ID, self.request_id.as_str()),
-        ];
-        if let Some(tracestate) = &self.tracestate {
-            headers.push(Header::text(schemas::headers::TRACESTATE, tracestate.as_str()));
-        }
-        headers
-    }
 }

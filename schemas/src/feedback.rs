@@ -14,6 +14,9 @@ use crate::{
 /// Longest label, in bytes of UTF-8.
 pub const LABEL_BYTES_MAX: usize = 200;
 
+/// Longest name of who gave it, in bytes of UTF-8.
+pub const BY_BYTES_MAX: usize = 200;
+
 /// One record of `feedback.v1`: a label that somebody gives to a review after its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, utoipa::ToSchema)]
 #[serde(expecting = "feedback as a JSON object with the fields `id` and `label`")]
@@ -26,6 +29,7 @@ pub struct Feedback {
     #[schemars(length(min = 1, max = 200))]
     pub label: String,
     /// Who says so.
+    #[schemars(length(max = 200))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// When they said so (RFC 3339); the time of receipt where absent.
@@ -49,15 +53,25 @@ pub enum InvalidFeedback {
         /// How many there are.
         bytes: usize,
     },
+    /// A name longer than [`BY_BYTES_MAX`].
+    #[error("`by` has {bytes} bytes, at most {BY_BYTES_MAX} are accepted")]
+    By {
+        /// How many there are.
+        bytes: usize,
+    },
 }
 
 impl Feedback {
-    /// Checks id and label; whether the model knows the label is for the reader to see.
+    /// Checks id, label and the length of the name; whether the model knows the label is for the reader to see.
     pub fn check(&self) -> Result<(), InvalidFeedback> {
         ReviewId::new(self.id.as_str())?;
         let bytes = self.label.len();
         if bytes == 0 || LABEL_BYTES_MAX < bytes {
             return Err(InvalidFeedback::Label { bytes });
+        }
+        let bytes = self.by.as_ref().map_or(0, String::len);
+        if BY_BYTES_MAX < bytes {
+            return Err(InvalidFeedback::By { bytes });
         }
         Ok(())
     }
@@ -127,6 +141,8 @@ mod tests {
         check(r#"{"id":"a","label":7}"#, "`label`: invalid type: integer `7`, expected a string");
         check(r#"{"id":"a b","label":"c"}"#, "`id`: the id contains white space");
         check(r#"{"id":"a","label":""}"#, "`label` has 0 bytes, 1 to 200 are accepted");
+        let long = format!(r#"{{"id":"a","label":"b","by":"{}"}}"#, "x".repeat(201));
+        check(&long, "`by` has 201 bytes, at most 200 are accepted");
         check("[\"a\",\"b\"]", "expected a JSON object");
     }
 }

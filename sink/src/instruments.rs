@@ -21,7 +21,13 @@ pub(crate) struct Instruments {
     refused: Counter<u64>,
     upsert: Histogram<f64>,
     latency: Histogram<f64>,
-    pauses: Counter<u64>,
+}
+
+/// How often a loop was held up.
+pub(crate) struct Pauses(Counter<u64>);
+
+/// How far a loop is behind.
+pub(crate) struct Lags {
     lag: Gauge<u64>,
     stalled: Gauge<f64>,
     /// What was told last.
@@ -53,30 +59,8 @@ impl Instruments {
                     "From a review's receipt until its verdict is committed, or its row durable.",
                 )
                 .build(),
-            pauses: meter
-                .u64_counter("sink.pauses")
-                .with_description(
-                    "attempts that were put off because the store or the broker was away",
-                )
-                .build(),
-            lag: meter
-                .u64_gauge("messaging.kafka.consumer.lag")
-                .with_unit("{record}")
-                .with_description("offsets that may be read and were not, by partition")
-                .build(),
-            stalled: meter
-                .f64_gauge("messaging.kafka.transaction.stalled.duration")
-                .with_unit("s")
-                .with_description(
-                    "how long one open transaction has held up the readers of a partition",
-                )
-                .build(),
-            standing: Standing::default(),
         };
         // A counter that appears with its first event has no rate at that event: it would be seen only at the second.
-        for peer in PEERS {
-            instruments.pauses.add(0, &[KeyValue::new("peer", peer)]);
-        }
         for class in CLASSES {
             instruments.refused.add(0, &[KeyValue::new("error.type", class)]);
         }
@@ -105,8 +89,49 @@ impl Instruments {
     pub(crate) fn upserted(&self, elapsed: Duration) {
         self.upsert.record(elapsed.as_secs_f64(), &[]);
     }
+}
 
-    /// How far the sink is behind. Partitions that another replica has now are told to be level: what is not said of them any more
+impl Pauses {
+    /// From the process's meters. All loops of the sink share one counter.
+    pub(crate) fn new() -> Self {
+        let pauses = global::meter("sink")
+            .u64_counter("sink.pauses")
+            .with_description("attempts that were put off because the store or the broker was away")
+            .build();
+        for peer in PEERS {
+            pauses.add(0, &[KeyValue::new("peer", peer)]);
+        }
+        Self(pauses)
+    }
+
+    /// An attempt was put off.
+    pub(crate) fn paused(&self, on: &'static str) {
+        self.0.add(1, &[KeyValue::new("peer", on)]);
+    }
+}
+
+impl Lags {
+    /// From the process's meters.
+    pub(crate) fn new() -> Self {
+        let meter = global::meter("sink");
+        Self {
+            lag: meter
+                .u64_gauge("messaging.kafka.consumer.lag")
+                .with_unit("{record}")
+                .with_description("offsets that may be read and were not, by partition")
+                .build(),
+            stalled: meter
+                .f64_gauge("messaging.kafka.transaction.stalled.duration")
+                .with_unit("s")
+                .with_description(
+                    "how long one open transaction has held up the readers of a partition",
+                )
+                .build(),
+            standing: Standing::default(),
+        }
+    }
+
+    /// How far the loop is behind. Partitions that another replica has now are told to be level: what is not said of them any more
     /// would stand as it was for ever.
     pub(crate) fn standing(&mut self, standing: Standing) {
         let before = std::mem::replace(&mut self.standing, standing);
@@ -122,11 +147,6 @@ impl Instruments {
             self.stalled.record(stalled.as_secs_f64(), &attributes);
         }
     }
-
-    /// An attempt was put off.
-    pub(crate) fn paused(&self, on: &'static str) {
-        self.pauses.add(1, &[KeyValue::new("peer", on)]);
-    }
 }
 
 #[cfg(test)]
@@ -138,7 +158,7 @@ mod tests {
     #[test]
     fn what_has_not_happened_yet_counts_zero() {
         let telemetry = telemetry::start("test", &TelemetrySettings::default()).unwrap();
-        let _instruments = Instruments::new();
+        let (_instruments, _pauses) = (Instruments::new(), Pauses::new());
         let text = telemetry.text().unwrap();
         for counted in [
             "sink_pauses_total{peer=\"broker\"} ",

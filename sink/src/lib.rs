@@ -1,12 +1,17 @@
-//! Verdicts in, rows out.
+//! Verdicts in, rows out; feedback in, rows and counted labels out.
 //!
 //! # Layout
 //! - [`writer`]: THE loop: read a round, make it durable, remember how far
 //! - [`round`]: what a round holds and how far it has come; pure
+//! - [`feedback`]: labels joined with their verdicts, on a loop of its own; [`references`]: what these are counted for
 //! - [`settings`]: all that can be set
+//! - `patience`: what both loops do while the store or the broker is away
 //! - `instruments`: what is measured; `spans`: what is recorded of a verdict and a round
 
+pub mod feedback;
 mod instruments;
+mod patience;
+pub mod references;
 pub mod round;
 pub mod settings;
 mod spans;
@@ -20,6 +25,7 @@ use store::VerdictStore;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+pub use references::References;
 pub use settings::Settings;
 pub use writer::{Writer, WriterError};
 

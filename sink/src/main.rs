@@ -1,8 +1,10 @@
-//! The sink on its own: verdicts of a Kafka in, rows of a store out.
+//! The sink on its own: verdicts and feedback of a Kafka in, rows of a store and windows of labels out.
+
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use broker::kafka::{KafkaSettings, KafkaSubscribe};
+use broker::kafka::{ExchangeOptions, KafkaSettings, KafkaSubscribe};
 use chassis::{
     Health,
     settings::SettingsArgs,
@@ -11,14 +13,14 @@ use chassis::{
 use clap::Parser;
 use schemas::topics;
 use serde::{Deserialize, Serialize};
-use sink::Parts;
-use store::StoreSettings;
-use tokio::{net::TcpListener, task::JoinSet};
+use sink::{Parts, References, feedback};
+use store::{StoreSettings, VerdictStore};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 const SETTINGS: &str = "\
-Settings come from a file (TOML, sections [kafka], [store], [sink] and [telemetry]), then the environment
+Settings come from a file (TOML, sections [kafka], [store], [sink], [feedback], [drift] and [telemetry]), then the environment
 (VERDICT_SINK__ROWS_MAX for rows_max in [sink]), then --set; the later wins.";
 
 /// Environment variables that begin like settings and are none of the sink's.
@@ -47,6 +49,8 @@ struct Settings {
     kafka: KafkaSettings,
     store: StoreSettings,
     sink: sink::Settings,
+    feedback: feedback::Settings,
+    drift: feedback::DriftSettings,
     telemetry: TelemetrySettings,
 }
 
@@ -66,6 +70,7 @@ async fn main() -> anyhow::Result<()> {
 
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    tasks.spawn(join(&settings, &store, &health, &stop)?);
     let parts = Parts {
         subscription: Box::new(subscription),
         store,
@@ -86,7 +91,35 @@ fn settings(arguments: Arguments) -> anyhow::Result<Settings> {
     let sources = arguments.settings.sources(ENVIRONMENT_IGNORED);
     let settings: Settings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
+    // A replica without a name is refused before it reads a verdict.
+    settings.feedback.transactional_id(chassis::hostname)?;
     Ok(settings)
+}
+
+/// The feedback loop, on a thread of its own.
+fn join(
+    settings: &Settings,
+    store: &Arc<dyn VerdictStore>,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
+    let feedback = settings.feedback.clone();
+    let transactional_id = feedback.transactional_id(chassis::hostname)?;
+    let kafka = settings.kafka.named(&transactional_id);
+    let options = ExchangeOptions {
+        session_timeout: feedback.session_timeout,
+        ..ExchangeOptions::new(&feedback.group, [topics::FEEDBACK], transactional_id)
+    };
+    let feedback::DriftSettings { models, profile } = settings.drift.clone();
+    let references = Arc::new(References::open(models, profile));
+    let (store, check, stop) = (Arc::clone(store), health.register("feedback"), stop.clone());
+    let runtime = Handle::current();
+    Ok(chassis::stop::thread("feedback", move || {
+        let exchange = feedback::connect(&kafka, &options, &check, &stop)?;
+        let Some(exchange) = exchange.map(Box::new) else { return Ok(()) };
+        let parts = feedback::Parts { exchange, store, references, check, stop };
+        Ok(feedback::Joiner::new(parts, &feedback, runtime).run()?)
+    }))
 }
 
 /// Health and metrics, until asked to stop.

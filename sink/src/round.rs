@@ -118,7 +118,13 @@ impl Round {
     }
 }
 
-fn refuse(delivery: &Delivery, class: &str, message: String, now: Timestamp) -> RefusedRecord {
+/// The record of `delivery` as it is kept, with the class of its error and the error in words.
+pub(crate) fn refuse(
+    delivery: &Delivery,
+    class: &str,
+    message: String,
+    now: Timestamp,
+) -> RefusedRecord {
     RefusedRecord {
         topic: delivery.topic.to_string(),
         partition: delivery.partition,

@@ -8,21 +8,21 @@
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use broker::{Progress, Subscribe, SubscribeError};
-use chassis::{Backoff, Tracer, clock, fault, health::Check};
+use chassis::{Tracer, clock, fault};
 use store::{RefusedRecord, Row, StoreError, VerdictStore};
-use tokio::{runtime::Handle, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::runtime::Handle;
 use tracing::{debug, info, warn};
 
 use crate::{
     Parts, Settings,
-    instruments::Instruments,
+    instruments::{Instruments, Lags, Pauses},
+    patience::{Ending, Patience},
     round::Round,
     spans::{RoundTrace, Spans},
 };
 
 /// Between two looks at how far the sink is behind.
-const STANDING_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const STANDING_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the sink cannot go on. Nothing is lost: what is not remembered is read again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +32,14 @@ pub enum WriterError {
     Subscription(SubscribeError),
     /// Nothing can be written any more, not even what was refused. Exit: an operator has to act.
     #[error(transparent)]
-    Store(StoreError),
+    Store(#[from] StoreError),
 }
 
 /// The loop and what it works with.
 pub struct Writer {
     subscription: Box<dyn Subscribe>,
     desk: Desk,
+    lags: Lags,
     rows_max: usize,
     wait_max: Duration,
 }
@@ -46,20 +47,9 @@ pub struct Writer {
 /// The loop's side towards the store: everything but the subscription, which blocks.
 struct Desk {
     store: Arc<dyn VerdictStore>,
-    check: Check,
-    stop: CancellationToken,
-    runtime: Handle,
-    backoff: Backoff,
+    patience: Patience,
     instruments: Instruments,
     spans: Spans,
-}
-
-/// How a call of the store ended that is tried until it ends.
-enum Ending {
-    Durable,
-    Refused(String),
-    /// The store is away, and the sink is asked to stop.
-    Stopped,
 }
 
 impl Writer {
@@ -67,37 +57,34 @@ impl Writer {
     pub fn new(parts: Parts, settings: &Settings, runtime: Handle) -> Self {
         let Parts { subscription, store, check, stop } = parts;
         let spans = Spans::new(Tracer::current(), store.system());
-        let desk = Desk {
-            store,
-            check,
-            stop,
-            runtime,
-            backoff: settings.backoff,
-            instruments: Instruments::new(),
-            spans,
-        };
+        let (backoff, pauses) = (settings.backoff, Pauses::new());
+        let patience = Patience { check, stop, runtime, backoff, pauses };
+        let desk = Desk { store, patience, instruments: Instruments::new(), spans };
         let (rows_max, wait_max) = (settings.rows_max.max(1), settings.wait_max);
-        Self { subscription, desk, rows_max, wait_max }
+        Self { subscription, desk, lags: Lags::new(), rows_max, wait_max }
     }
 
     /// Runs until it is asked to stop: then it finishes the round in hand. Blocking, on a thread that is none of the runtime's.
     pub fn run(mut self) -> Result<(), WriterError> {
-        let mut waits = self.desk.backoff.attempts();
+        let mut waits = self.desk.patience.backoff.attempts();
         let mut standing_next = clock::monotonic();
-        while !self.desk.stop.is_cancelled() {
+        while !self.desk.patience.stop.is_cancelled() {
             let now = clock::monotonic();
-            self.desk.check.beat(now);
+            self.desk.patience.check.beat(now);
             if standing_next <= now {
                 standing_next = now + STANDING_EVERY;
-                self.desk.instruments.standing(self.subscription.standing());
+                self.lags.standing(self.subscription.standing());
             }
             match self.subscription.poll(self.rows_max, self.wait_max) {
                 Ok(deliveries) => {
                     waits.reset();
                     if self.subscription.is_assigned() {
-                        self.desk.check.ready();
+                        self.desk.patience.check.ready();
                     } else {
-                        self.desk.check.not_ready("no partitions of the verdicts' topic yet");
+                        self.desk
+                            .patience
+                            .check
+                            .not_ready("no partitions of the verdicts' topic yet");
                     }
                     if !deliveries.is_empty() {
                         let now = clock::now();
@@ -109,7 +96,7 @@ impl Writer {
                     info!(reason, "partition lost, its verdicts are read again elsewhere");
                 }
                 Err(SubscribeError::Unavailable(reason)) => {
-                    self.desk.pause("broker", &reason, waits.next());
+                    self.desk.patience.pause("broker", &reason, waits.next());
                 }
                 Err(fatal @ SubscribeError::Fatal(_)) => {
                     return Err(WriterError::Subscription(fatal));
@@ -145,7 +132,7 @@ impl Writer {
 
     /// Commits `progress`, again and again while the broker is away. Not committing is harmless.
     fn remember(&mut self, progress: &Progress) -> Result<(), WriterError> {
-        let mut waits = self.desk.backoff.attempts();
+        let mut waits = self.desk.patience.backoff.attempts();
         loop {
             match self.subscription.commit(progress) {
                 Ok(()) => return Ok(()),
@@ -154,10 +141,10 @@ impl Writer {
                     return Ok(());
                 }
                 Err(SubscribeError::Unavailable(reason)) => {
-                    if self.desk.stop.is_cancelled() {
+                    if self.desk.patience.stop.is_cancelled() {
                         return Ok(());
                     }
-                    self.desk.pause("broker", &reason, waits.next());
+                    self.desk.patience.pause("broker", &reason, waits.next());
                 }
                 Err(fatal @ SubscribeError::Fatal(_)) => {
                     return Err(WriterError::Subscription(fatal));
@@ -190,7 +177,7 @@ impl Desk {
                 continue;
             }
             match self.upsert(rows, &range, trace, subscription)? {
-                Ending::Durable => self.instruments.wrote(rows, clock::now()),
+                Ending::Done(()) => self.instruments.wrote(rows, clock::now()),
                 Ending::Refused(reason) if rows.len() == 1 => {
                     let refused = round.refused_row(range.start, reason, clock::now());
                     if !self.keep(refused.as_slice(), subscription)? {
@@ -218,18 +205,18 @@ impl Desk {
         range: &Range<usize>,
         trace: &mut Option<RoundTrace>,
         subscription: &mut dyn Subscribe,
-    ) -> Result<Ending, WriterError> {
+    ) -> Result<Ending<()>, WriterError> {
         let call = || {
             let (begun, began_at) = (clock::monotonic(), clock::now());
             fault::point_soon("sink_mid_upsert");
-            let result = self.runtime.block_on(self.store.upsert(rows));
+            let result = self.patience.runtime.block_on(self.store.upsert(rows));
             self.instruments.upserted(clock::monotonic().duration_since(begun));
             if let Some(trace) = trace {
                 trace.called(range.clone(), began_at, clock::now(), &result);
             }
             result
         };
-        self.insist(call, subscription)
+        self.patience.insist(call, || keep_alive(subscription))
     }
 
     /// Keeps `records` as refused; `false` when asked to stop while the store is away. A store that does not even take those is
@@ -240,9 +227,9 @@ impl Desk {
         subscription: &mut dyn Subscribe,
     ) -> Result<bool, WriterError> {
         let Some(first) = records.first() else { return Ok(true) };
-        let call = || self.runtime.block_on(self.store.keep_refused(records));
-        match self.insist(call, subscription)? {
-            Ending::Durable => {}
+        let call = || self.patience.runtime.block_on(self.store.keep_refused(records));
+        match self.patience.insist(call, || keep_alive(subscription))? {
+            Ending::Done(()) => {}
             Ending::Refused(reason) => return Err(WriterError::Store(StoreError::Refused(reason))),
             Ending::Stopped => return Ok(false),
         }
@@ -259,48 +246,10 @@ impl Desk {
         );
         Ok(true)
     }
+}
 
-    /// Calls the store until it has done it or never will, or until it is away and the sink is asked to stop. The group hears
-    /// meanwhile that this replica lives, however long the store is away.
-    fn insist(
-        &self,
-        mut call: impl FnMut() -> Result<(), StoreError>,
-        subscription: &mut dyn Subscribe,
-    ) -> Result<Ending, WriterError> {
-        let mut waits = self.backoff.attempts();
-        loop {
-            let ending = match call() {
-                Ok(()) => Ending::Durable,
-                Err(StoreError::Refused(reason)) => Ending::Refused(reason),
-                Err(unusable @ StoreError::Unusable(_)) => {
-                    return Err(WriterError::Store(unusable));
-                }
-                Err(StoreError::Unavailable(_)) if self.stop.is_cancelled() => Ending::Stopped,
-                Err(StoreError::Unavailable(reason)) => {
-                    self.pause("store", &reason, waits.next());
-                    subscription.keep_alive().map_err(WriterError::Subscription)?;
-                    continue;
-                }
-            };
-            if 0 < waits.failures() {
-                info!(attempts = waits.failures(), "store back");
-                self.check.ready();
-            }
-            return Ok(ending);
-        }
-    }
-
-    /// Waits until `peer` may be back, or until asked to stop.
-    fn pause(&self, peer: &'static str, reason: &str, wait: Option<Duration>) {
-        let wait = wait.unwrap_or(self.backoff.max);
-        warn!(peer, reason, wait_ms = wait.as_millis(), "away, trying again");
-        self.instruments.paused(peer);
-        self.check.beat(clock::monotonic());
-        self.check.not_ready(format!("{peer} away: {reason}"));
-        // Whether time ran out or a stop came, the caller tries once more. In a block, since a timer is made in the runtime.
-        let waited = self.runtime.block_on(async { timeout(wait, self.stop.cancelled()).await });
-        debug!(stopped = waited.is_ok(), "waited");
-    }
+fn keep_alive(subscription: &mut dyn Subscribe) -> Result<(), WriterError> {
+    subscription.keep_alive().map_err(WriterError::Subscription)
 }
 
 impl fmt::Debug for Writer {

@@ -78,6 +78,25 @@ impl Line {
         self.child = Some(child.unwrap());
     }
 
+    /// The same without what was put into its environment: a fault that was armed there is not any more.
+    pub(crate) fn start_again_without_variables(&mut self) {
+        self.variables.clear();
+        self.start_again();
+    }
+
+    /// Waits until the program has ended by itself.
+    pub(crate) async fn exited(&mut self, wait_max: Duration) {
+        let deadline = now() + wait_max;
+        while now() < deadline {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                self.child = None;
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        panic!("the line still runs after {wait_max:?}");
+    }
+
     /// Waits until the line says that it is ready.
     pub(crate) async fn ready(&mut self) {
         let deadline = now() + READY_WAIT_MAX;

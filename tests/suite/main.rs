@@ -7,6 +7,7 @@ mod collector;
 mod command_line;
 mod dead_letters;
 mod exactly_once;
+mod feedback;
 mod line;
 mod references;
 mod replaying;

@@ -247,9 +247,11 @@ fn count(provider: &SdkMeterProvider, otlp: &Arc<Otlp>) {
     let _registered = dropped.build();
 }
 
-/// Gives every histogram of durations the same [`SECONDS`], so that they can be compared and added.
+/// Gives every histogram of durations the same [`SECONDS`], so that they can be compared and added. Delays are not machines' but
+/// people's, who take days: what is called so keeps the bounds that it was made with.
 fn seconds(instrument: &Instrument) -> Option<Stream> {
-    if instrument.kind() != InstrumentKind::Histogram || instrument.unit() != "s" {
+    let is_duration = instrument.kind() == InstrumentKind::Histogram && instrument.unit() == "s";
+    if !is_duration || instrument.name().ends_with(".delay") {
         return None;
     }
     let aggregation =

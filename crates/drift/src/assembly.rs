@@ -1,7 +1,8 @@
 //! From partial windows, in whatever order they come, to the windows that are judged, in order of event time.
 //!
 //! Event times are those of records, which are capped at receipt: one review from the year 2100 would close all windows
-//! before it.
+//! before it. Labels close none: they are of today, while the reviews of a backlog are not. A label whose window is closed
+//! counts in the oldest one that is not: what people took the trouble to say is not lost because it was read late.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
@@ -52,7 +53,7 @@ pub enum Taken {
     Open,
     /// Its window is closed already; it counts nowhere.
     Late,
-    /// It has no verdicts and thus no event time.
+    /// It has neither verdicts nor labels and thus no event time.
     Empty,
 }
 
@@ -79,7 +80,7 @@ impl Assembly {
     }
 
     /// Takes a partial window. It is not split, so whoever sums keeps verdicts of different
-    /// [slots](AssemblySettings::slot) apart.
+    /// [slots](AssemblySettings::slot) apart, and labels as well.
     pub fn add(&mut self, partial: &Window) -> Result<Taken, Unmergeable> {
         let Sums { model, span, .. } = partial.sums();
         if model != &self.model {
@@ -90,13 +91,19 @@ impl Assembly {
         if slot != self.settings.slot(span.last_ms) {
             return Err(Unmergeable::Slots(model.to_string()));
         }
-        let index = slot.unwrap_or(self.next);
+        let mut index = slot.unwrap_or(self.next);
+        let has_verdicts = partial.n() != 0;
         if index < self.next {
-            return Ok(Taken::Late);
+            if has_verdicts {
+                return Ok(Taken::Late);
+            }
+            index = self.next;
         }
         let merged = self.open.get(&index).map_or(Ok(partial.clone()), |open| open.merge(partial));
         self.open.insert(index, merged?);
-        self.newest_ms = self.newest_ms.max(span.last_ms);
+        if has_verdicts {
+            self.newest_ms = self.newest_ms.max(span.last_ms);
+        }
         Ok(Taken::Open)
     }
 

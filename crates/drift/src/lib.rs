@@ -14,6 +14,7 @@
 //! - [`reference`](mod@reference): what windows are compared with; [`reference::profile`]: making one of held-out reviews
 //! - [`statistics`]: the table below; [`tail`] has their probabilities, [`histogram`] the bins
 //! - [`decision`]: effect and significance, confirmed; states and sentences
+//! - [`picture`]: a window beside its reference, for those who draw; [`witness`]: the verdicts that made the difference
 //! - [`error`], [`number`]: what can be wrong, and how integers stand for real numbers
 //!
 //! # Statistics
@@ -93,6 +94,7 @@ pub mod features;
 pub mod fourier;
 pub mod histogram;
 pub mod number;
+pub mod picture;
 pub mod projection;
 mod random;
 pub mod reference;
@@ -100,6 +102,7 @@ pub mod statistics;
 pub mod tail;
 pub mod vocabulary;
 pub mod window;
+pub mod witness;
 
 pub use assembly::Assembly;
 pub use decision::{Decision, Judgement, Monitor, Settings, Signal, State};
@@ -109,3 +112,4 @@ pub use projection::{Projected, Projection};
 pub use reference::Reference;
 pub use vocabulary::Vocabulary;
 pub use window::{Model, Window};
+pub use witness::Witness;

@@ -23,7 +23,7 @@ pub mod sqlite;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use schemas::{Feedback, ReviewId, Verdict};
+use schemas::{ReviewId, Verdict};
 
 pub use connect::{ConnectError, connect, migrate};
 pub use cql::{
@@ -31,6 +31,7 @@ pub use cql::{
     migrate::{Migration, Replication},
 };
 pub use digest::{Digest, digest};
+pub use feedback::FeedbackRow;
 pub use memory::MemoryStore;
 pub use page::{Page, PageToken, SourceDay};
 pub use refused::{RefusedRecord, record_digest};
@@ -70,11 +71,19 @@ pub trait VerdictStore: Debug + Send + Sync + 'static {
     async fn scan(&self, from: Option<&PageToken>, limit: usize) -> Result<Page<Row>, StoreError>;
 
     /// Keeps feedback, durably, before it returns. Idempotent: the same label, given by the same person at the same time, is
-    /// kept once. `Refused` where the feedback has no time, or where its id or label cannot be.
-    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError>;
+    /// kept once, and of two places where it was read the lower offset stays, in whatever order they come. `Refused` where the
+    /// feedback has no time, or where its id or label cannot be.
+    async fn keep_feedback(&self, rows: &[FeedbackRow]) -> Result<(), StoreError>;
 
     /// All feedback on one review, the earliest first, whether or not there is a verdict.
-    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError>;
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError>;
+
+    /// All feedback, a page of `limit` at most, in an order of the store's choice. `from` as in [`list`](Self::list).
+    async fn scan_feedback(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError>;
 
     /// Keeps records that cannot become rows, durably, before it returns. Idempotent: the same record from the same place is
     /// kept once, with the reason that was given first.

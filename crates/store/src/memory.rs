@@ -7,10 +7,12 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use schemas::{Feedback, ReviewId, Verdict};
+use schemas::{ReviewId, Verdict};
 
 use crate::{
-    Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore, feedback, page,
+    FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+    feedback,
+    page::{self, Kind},
 };
 
 /// A store that forgets all when it is dropped.
@@ -22,7 +24,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     rows: BTreeMap<ReviewId, Row>,
-    feedback: BTreeMap<FeedbackKey, Feedback>,
+    feedback: BTreeMap<FeedbackKey, FeedbackRow>,
     refused: Vec<RefusedRecord>,
 }
 
@@ -95,23 +97,36 @@ impl VerdictStore for MemoryStore {
         Ok(page::cut(rows, limit, |row: &Row| PageToken::after_id(&row.verdict.id)))
     }
 
-    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
-        let key = |feedback: &Feedback| -> Result<FeedbackKey, StoreError> {
+    async fn keep_feedback(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
+        let key = |FeedbackRow { feedback, .. }: &FeedbackRow| -> Result<FeedbackKey, StoreError> {
             let (id, given_at) = (feedback.id.clone(), feedback::given_at(feedback)?);
             Ok((id, given_at, feedback.by.clone().unwrap_or_default(), feedback.label.clone()))
         };
-        let keys = feedback.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let keys = rows.iter().map(key).collect::<Result<Vec<_>, _>>()?;
         let mut tables = self.tables();
-        for (key, feedback) in keys.into_iter().zip(feedback) {
-            tables.feedback.entry(key).or_insert_with(|| feedback.clone());
+        for (key, row) in keys.into_iter().zip(rows) {
+            let present = tables.feedback.entry(key).or_insert_with(|| row.clone());
+            if row.takes_the_place_of(present) {
+                *present = row.clone();
+            }
         }
         Ok(())
     }
 
-    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError> {
         let tables = self.tables();
-        let feedback = tables.feedback.values().filter(|feedback| feedback.id == id.as_str());
-        Ok(feedback.cloned().collect())
+        let rows = tables.feedback.values().filter(|row| row.feedback.id == id.as_str());
+        Ok(rows.cloned().collect())
+    }
+
+    async fn scan_feedback(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError> {
+        let after = from.map(|token| token.number(Kind::Feedback)).transpose()?;
+        let tables = self.tables();
+        Ok(numbered(Kind::Feedback, tables.feedback.values(), after, limit))
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {
@@ -138,14 +153,23 @@ impl VerdictStore for MemoryStore {
         from: Option<&PageToken>,
         limit: usize,
     ) -> Result<Page<RefusedRecord>, StoreError> {
-        let after = from.map(PageToken::number).transpose()?;
-        let limit = limit.max(1);
+        let after = from.map(|token| token.number(Kind::Refused)).transpose()?;
         let tables = self.tables();
-        let numbered = (0_i64..).zip(&tables.refused);
-        let later = numbered.filter(|(number, _)| after.is_none_or(|after| after < *number));
-        let records = later.take(limit.saturating_add(1)).collect();
-        let page = page::cut(records, limit, |(number, _)| PageToken::after_number(*number));
-        let items = page.items.into_iter().map(|(_, record)| record.clone()).collect();
-        Ok(Page { items, next: page.next })
+        Ok(numbered(Kind::Refused, tables.refused.iter(), after, limit))
     }
+}
+
+/// A page of `all`, which are numbered as they stand.
+fn numbered<'a, T: Clone + 'a>(
+    kind: Kind,
+    all: impl Iterator<Item = &'a T>,
+    after: Option<i64>,
+    limit: usize,
+) -> Page<T> {
+    let limit = limit.max(1);
+    let later = (0_i64..).zip(all).filter(|(number, _)| after.is_none_or(|after| after < *number));
+    let page = page::cut(later.take(limit.saturating_add(1)).collect(), limit, |(number, _)| {
+        PageToken::after_number(kind, *number)
+    });
+    Page { items: page.items.into_iter().map(|(_, one)| one.clone()).collect(), next: page.next }
 }

@@ -33,6 +33,7 @@ pub(crate) enum Kind {
     List,
     Scan,
     Refused,
+    Feedback,
 }
 
 impl SourceDay {
@@ -75,14 +76,14 @@ impl PageToken {
         ReviewId::new(id).map_err(|_invalid| refused())
     }
 
-    /// After the refused record of that number, where they are numbered as they come.
-    pub(crate) fn after_number(number: i64) -> Self {
-        Self::of_bytes(Kind::Refused, &number.to_be_bytes())
+    /// After the row of that number, where those of a kind are numbered.
+    pub(crate) fn after_number(kind: Kind, number: i64) -> Self {
+        Self::of_bytes(kind, &number.to_be_bytes())
     }
 
     /// The number of [`Self::after_number`].
-    pub(crate) fn number(&self) -> Result<i64, StoreError> {
-        let bytes = self.bytes(Kind::Refused)?;
+    pub(crate) fn number(&self, kind: Kind) -> Result<i64, StoreError> {
+        let bytes = self.bytes(kind)?;
         Ok(i64::from_be_bytes(bytes.try_into().map_err(|_not_eight| refused())?))
     }
 
@@ -107,6 +108,7 @@ impl Kind {
             Self::List => 'l',
             Self::Scan => 's',
             Self::Refused => 'r',
+            Self::Feedback => 'f',
         }
     }
 }
@@ -140,7 +142,10 @@ mod tests {
         assert!(token.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric()), "{token:?}");
         assert_eq!(PageToken::new(token.as_str()).place().unwrap(), (time, id("a/👍")));
         assert_eq!(PageToken::after_id(&id("a")).id().unwrap(), id("a"));
-        assert_eq!(PageToken::after_number(i64::MAX).number().unwrap(), i64::MAX);
+        assert_eq!(
+            PageToken::after_number(Kind::Refused, i64::MAX).number(Kind::Refused).unwrap(),
+            i64::MAX
+        );
     }
 
     #[test]
@@ -154,7 +159,7 @@ mod tests {
             assert!(PageToken::new(token).id().is_err(), "{token}");
         }
         for token in ["", "r", "r00", "r000000000000000000", "r+000000000000001", list.as_str()] {
-            assert!(PageToken::new(token).number().is_err(), "{token}");
+            assert!(PageToken::new(token).number(Kind::Refused).is_err(), "{token}");
         }
     }
 }

@@ -5,6 +5,7 @@
 mod ask;
 mod bad_input;
 mod batch;
+mod feedback;
 mod line;
 mod listing;
 mod operations;

@@ -6,7 +6,7 @@ use axum::{body::Body, http::Request};
 use ingest::Settings;
 
 use crate::{
-    ask::{ask, get, post, review},
+    ask::{ask, get, post, post_to, review},
     line::Line,
 };
 
@@ -62,6 +62,8 @@ async fn requests_are_measured_by_route() {
     let router = ingest::router(&service);
     crate::waiting::eventually(&router, "/readyz", 200).await;
     post(&router, review("measured"), &[]).await;
+    let feedback = r#"{"id":"a","label":"b"}"#;
+    post_to(&router, "/feedback", "application/json", feedback, &[]).await;
     get(&router, "/verdicts/unknown").await;
     get(&router, "/no/such/path").await;
     let text = get(&router, "/metrics").await.text;
@@ -71,6 +73,8 @@ async fn requests_are_measured_by_route() {
         "http_server_request_duration_seconds_count{http_request_method=\"GET\",http_response_status_code=\"404\"}",
         "http_server_active_requests{http_request_method=\"GET\"} 1",
         "ingest_reviews_total{outcome=\"judged\"} 1",
+        "ingest_feedback_total{outcome=\"accepted\"} 1",
+        "http_server_request_duration_seconds_count{http_request_method=\"POST\",http_response_status_code=\"202\",http_route=\"/feedback\"",
         "ingest_reviews_in_flight 0",
         "ingest_waiters 0",
     ] {

@@ -9,8 +9,10 @@ use axum::{
 };
 use futures::StreamExt as _;
 use ingest::Settings;
-use schemas::{Feedback, ReviewId, Verdict};
-use store::{Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore};
+use schemas::{ReviewId, Verdict};
+use store::{
+    FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -173,11 +175,19 @@ impl VerdictStore for Away {
         away()
     }
 
-    async fn keep_feedback(&self, _: &[Feedback]) -> Result<(), StoreError> {
+    async fn keep_feedback(&self, _: &[FeedbackRow]) -> Result<(), StoreError> {
         away()
     }
 
-    async fn feedback(&self, _: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+    async fn feedback(&self, _: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError> {
+        away()
+    }
+
+    async fn scan_feedback(
+        &self,
+        _: Option<&PageToken>,
+        _: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError> {
         away()
     }
 

@@ -8,8 +8,10 @@ use std::{
 use async_trait::async_trait;
 use broker::{Delivery, Progress, Subscribe, SubscribeError, memory::MemorySubscribe};
 use rand::{Rng as _, rngs::StdRng};
-use schemas::{Feedback, ReviewId, Verdict};
-use store::{Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore};
+use schemas::{ReviewId, Verdict};
+use store::{
+    FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{POISON, World};
@@ -184,12 +186,20 @@ impl VerdictStore for FaultyStore {
         self.inner.scan(from, limit).await
     }
 
-    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
-        self.inner.keep_feedback(feedback).await
+    async fn keep_feedback(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
+        self.inner.keep_feedback(rows).await
     }
 
-    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError> {
         self.inner.feedback(id).await
+    }
+
+    async fn scan_feedback(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError> {
+        self.inner.scan_feedback(from, limit).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -15,10 +15,11 @@ use broker::{
 };
 use chassis::{Backoff, Health, clock};
 use jiff::Timestamp;
-use schemas::{Feedback, ReviewId, Verdict, topics::VERDICTS};
+use schemas::{ReviewId, Verdict, topics::VERDICTS};
 use sink::{Parts, Settings, WriterError};
 use store::{
-    MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+    FeedbackRow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
+    VerdictStore,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -101,12 +102,20 @@ impl VerdictStore for Scripted {
         self.inner.scan(from, limit).await
     }
 
-    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
-        self.inner.keep_feedback(feedback).await
+    async fn keep_feedback(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
+        self.inner.keep_feedback(rows).await
     }
 
-    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError> {
         self.inner.feedback(id).await
+    }
+
+    async fn scan_feedback(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError> {
+        self.inner.scan_feedback(from, limit).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

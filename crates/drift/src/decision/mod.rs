@@ -56,9 +56,9 @@ pub struct Judgement {
     pub decisions: Vec<Decision>,
     /// Accuracy without labels, always called estimated; none if the bundle does not say how right held-out verdicts were.
     pub estimated_accuracy: Option<Estimate>,
-    /// Accuracy of the labelled verdicts; none without labels.
+    /// Accuracy of the verdicts whose labels came in this window; none without labels.
     pub realised_accuracy: Option<Estimate>,
-    /// Share of verdicts that have a label.
+    /// Labels that came in this window for each of its verdicts. Labels come later than verdicts, so it may be beyond 1.
     pub coverage: f64,
     /// The accuracy gap alerts while nothing else moves: the same reviews are judged otherwise by people than they were.
     pub is_concept_drift: bool,

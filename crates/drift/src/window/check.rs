@@ -69,7 +69,7 @@ impl Sums {
                 return Err(InvalidWindow::Sum(name));
             }
         }
-        if self.span.is_some() != (n != 0) {
+        if self.span.is_some() != (n != 0 || labelled != 0) {
             return Err(InvalidWindow::Sum("span"));
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! Whoever reads verdicts sums a few seconds of them and hands the sums on; whoever decides merges these partial windows,
 //! which are windows like others. Everything in one is an integer, a fixed-point one where the values are not, so merging
 //! is exactly associative and commutative: any number of readers, in whatever order their sums arrive, and after whatever
-//! crash they are sent anew, give the same window bit for bit. A window without verdicts changes nothing.
+//! crash they are sent anew, give the same window bit for bit. A window without verdicts and labels changes nothing.
 //!
 //! Its size depends on the reference's bins and never on the number of verdicts: some 2 KiB of JSON.
 
@@ -76,15 +76,17 @@ impl Window {
         self.0.record(reference, occurred_ms, features)
     }
 
-    /// Adds what people said of one verdict, whenever they said it. It counts where the verdict would: in the window of its
-    /// event time.
+    /// Adds what people said of one verdict: its confidence, and whether its label is the one that they gave at `given_ms`
+    /// (milliseconds since 1970). A label counts in the window of the time at which it is given and not in its verdict's,
+    /// which was closed and judged long before people could say anything. So a window may have labels and no verdicts.
     pub fn record_label(
         &mut self,
         reference: &Reference,
+        given_ms: i64,
         confidence: f32,
         is_correct: bool,
     ) -> Result<(), Uncounted> {
-        self.0.record_label(reference, confidence, is_correct)
+        self.0.record_label(reference, given_ms, confidence, is_correct)
     }
 
     /// Both windows together. The order does not matter, nor does what is merged first.

@@ -23,8 +23,7 @@ impl Sums {
         let label = reference.label_index(&features.label);
         let label = label.ok_or_else(|| InvalidFeatures::Label(features.label.clone()))?;
 
-        let now = Span { first_ms: occurred_ms, last_ms: occurred_ms };
-        self.span = Some(self.span.map_or(now, |span| span.join(now)));
+        self.reach(occurred_ms);
         self.n += 1;
         add_one(&mut self.labels, label);
         let confidence = f64::from(features.confidence);
@@ -53,6 +52,7 @@ impl Sums {
     pub(super) fn record_label(
         &mut self,
         reference: &Reference,
+        given_ms: i64,
         confidence: f32,
         is_correct: bool,
     ) -> Result<(), Uncounted> {
@@ -63,10 +63,17 @@ impl Sums {
         if REVIEWS_MAX <= self.labelled.n() {
             return Err(Uncounted::Full);
         }
+        self.reach(given_ms);
         let bin = reference.confidence.edges.bin(f64::from(confidence));
         add_one(&mut self.labelled.confidence, bin);
         self.labelled.correct += u64::from(is_correct);
         Ok(())
+    }
+
+    /// Stretches the span to `time_ms`.
+    fn reach(&mut self, time_ms: i64) {
+        let now = Span { first_ms: time_ms, last_ms: time_ms };
+        self.span = Some(self.span.map_or(now, |span| span.join(now)));
     }
 
     fn check_fit(&self, reference: &Reference) -> Result<(), Uncounted> {

@@ -15,7 +15,8 @@ pub struct Model {
     pub digest: String,
 }
 
-/// Event times of the first and the last review, milliseconds since 1970.
+/// Times of the first and the last review or label, milliseconds since 1970: a review's event time, and the time at which a label
+/// was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// Of the first.
@@ -29,7 +30,7 @@ pub struct Span {
 pub struct Sums {
     /// Whose verdicts.
     pub model: Model,
-    /// When their reviews were written; none without verdicts.
+    /// When their reviews were written and their labels given; none without verdicts and labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,
     /// Verdicts.
@@ -57,7 +58,7 @@ pub struct Sums {
     /// Sums over embeddings.
     #[serde(default)]
     pub embedding: EmbeddingSums,
-    /// Verdicts of which people said whether they are right.
+    /// Verdicts of which people said whether they are right, of this window or of earlier ones.
     pub labelled: LabelledSums,
 }
 

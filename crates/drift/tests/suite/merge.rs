@@ -84,7 +84,7 @@ proptest! {
             let Judged { features, is_correct } = USUAL.review(&mut random);
             for window in [&mut whole, &mut windows[part]] {
                 window.record(&REFERENCE, 1_000 * second, &features).unwrap();
-                window.record_label(&REFERENCE, features.confidence, is_correct).unwrap();
+                window.record_label(&REFERENCE, 1_000 * second, features.confidence, is_correct).unwrap();
             }
         }
         prop_assert_eq!(merged(order.iter().map(|&index| &windows[index])), whole);
@@ -166,7 +166,7 @@ fn a_refused_verdict_leaves_the_window_as_it_was() {
     let mut window = window(1, 5);
     let before = window.clone();
     assert!(window.record(&REFERENCE, 0, &features).is_err());
-    assert!(window.record_label(&REFERENCE, f32::NAN, true).is_err());
+    assert!(window.record_label(&REFERENCE, 0, f32::NAN, true).is_err());
     assert_eq!(window, before);
 }
 
@@ -226,6 +226,35 @@ fn a_window_of_an_hour_closes_when_the_next_one_is_well_under_way() {
     assert!(matches!(assembly.add(&other), Err(Unmergeable::Models(_))));
     let straddling = at(12 * HOUR_MS - 1_000, 2);
     assert!(matches!(assembly.add(&straddling), Err(Unmergeable::Slots(_))));
+}
+
+fn labels_at(first_ms: i64, n: i64) -> Window {
+    let mut window = empty();
+    for second in 0..n {
+        window.record_label(&REFERENCE, first_ms + 1_000 * second, 0.75, second != 0).unwrap();
+    }
+    window
+}
+
+#[test]
+fn labels_alone_are_a_window_and_count_when_they_come() {
+    let labels = labels_at(10 * HOUR_MS, 3);
+    let written = serde_json::to_string(&labels).unwrap();
+    assert_eq!(serde_json::from_str::<Window>(&written).unwrap(), labels);
+    let mut assembly = assembly(hours());
+    assembly.add(&at(10 * HOUR_MS, 5)).unwrap();
+    assert_eq!(assembly.add(&labels), Ok(Taken::Open));
+    // Labels of a later hour close nothing.
+    assert_eq!(assembly.add(&labels_at(20 * HOUR_MS, 1)), Ok(Taken::Open));
+    assert_eq!(closed(&mut assembly), []);
+    assembly.add(&at(11 * HOUR_MS + 60_000, 1)).unwrap();
+    let [Closed { index: 10, window }] = &closed(&mut assembly)[..] else { panic!("not one") };
+    assert_eq!((window.n(), window.sums().labelled.n(), window.sums().labelled.correct), (5, 3, 2));
+    // Read after its window was closed, a label counts in the next one.
+    assert_eq!(assembly.add(&labels_at(2 * HOUR_MS, 2)), Ok(Taken::Open));
+    assembly.add(&at(12 * HOUR_MS + 60_000, 1)).unwrap();
+    let [Closed { index: 11, window }] = &closed(&mut assembly)[..] else { panic!("not one") };
+    assert_eq!((window.n(), window.sums().labelled.n()), (1, 2));
 }
 
 #[test]

@@ -112,7 +112,8 @@ impl World {
             let Judged { features, is_correct } = self.review(random);
             window.record(reference, 1_000 * second, &features).unwrap();
             if second % 2 == 0 {
-                window.record_label(reference, features.confidence, is_correct).unwrap();
+                let given_ms = 1_000 * second;
+                window.record_label(reference, given_ms, features.confidence, is_correct).unwrap();
             }
         }
         window

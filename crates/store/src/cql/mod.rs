@@ -3,7 +3,7 @@
 //! # Layout
 //! - `address`, `session`: from settings to a session; `calls`: so many requests at once, with few attempts each
 //! - `schema`: the tables' version; [`migrate`]: making and upgrading them
-//! - `statements`: all that is asked; `columns`: a verdict as a row; `refused`: a refused record, likewise
+//! - `statements`: all that is asked; `columns`: a verdict as a row; `refused`, `feedback`: likewise
 //! - `trouble`: what errors mean to the caller
 //!
 //! # What it promises beyond the contract, and what not
@@ -15,6 +15,7 @@
 pub(crate) mod address;
 mod calls;
 mod columns;
+mod feedback;
 pub mod migrate;
 mod refused;
 mod schema;
@@ -28,7 +29,7 @@ use async_trait::async_trait;
 use chassis::clock;
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use schemas::{Feedback, ReviewId, Verdict};
+use schemas::{ReviewId, Verdict};
 use scylla::{
     response::{PagingState, PagingStateResponse, query_result::QueryResult},
     statement::prepared::PreparedStatement,
@@ -43,8 +44,8 @@ use self::{
     statements::Statements,
 };
 use crate::{
-    ConnectError, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, StoreSettings,
-    VerdictStore, feedback,
+    ConnectError, FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
+    StoreSettings, VerdictStore,
     page::{self, Kind},
 };
 
@@ -108,16 +109,6 @@ impl CqlStore {
         (occurred_at, id): &(Timestamp, ReviewId),
     ) -> Result<Option<Verdict>, StoreError> {
         Ok(self.get(id).await?.filter(|verdict| is_listed_at(verdict, day, *occurred_at)))
-    }
-
-    async fn keep_one(&self, given_at: Timestamp, feedback: &Feedback) -> Result<(), StoreError> {
-        let json = serde_json::to_string(feedback)
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
-        let Feedback { id, label, by, .. } = feedback;
-        let by = by.as_deref().unwrap_or_default();
-        let values = (id, time(given_at), by, label, json, given_at.as_microsecond());
-        self.calls.run(&self.statements.keep_feedback, values).await?;
-        Ok(())
     }
 
     /// One page of what `statement` reads, and where the next one begins.
@@ -218,18 +209,27 @@ impl VerdictStore for CqlStore {
         Ok(Page { items: items.collect::<Result<_, _>>()?, next })
     }
 
-    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
-        let timed = feedback.iter().map(|one| Ok((feedback::given_at(one)?, one)));
-        let timed = timed.collect::<Result<Vec<_>, StoreError>>()?;
-        let work = timed.into_iter().map(|(at, one)| self.keep_one(at, one).boxed());
-        self.calls.all(work.collect()).await?;
+    async fn keep_feedback(&self, feedback: &[FeedbackRow]) -> Result<(), StoreError> {
+        let columns = feedback.iter().map(feedback::Columns::of).collect::<Result<Vec<_>, _>>()?;
+        let keep = |one| self.calls.run(&self.statements.keep_feedback, one).boxed();
+        self.calls.all(columns.into_iter().map(keep).collect()).await?;
         Ok(())
     }
 
-    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
-        let found: Vec<(String,)> =
-            rows(self.calls.run(&self.statements.feedback, (id.as_str(),)).await?)?;
-        found.into_iter().map(|(json,)| ours(serde_json::from_str(&json))).collect()
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError> {
+        let found = self.calls.run(&self.statements.feedback, (id.as_str(),)).await?;
+        rows::<feedback::Kept>(found)?.into_iter().map(feedback::Kept::into_row).collect()
+    }
+
+    async fn scan_feedback(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError> {
+        let (answer, next) =
+            self.page(&self.statements.scan_feedback, Kind::Feedback, from, limit).await?;
+        let kept = rows::<feedback::Kept>(answer)?.into_iter().map(feedback::Kept::into_row);
+        Ok(Page { items: kept.collect::<Result<_, _>>()?, next })
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -16,11 +16,14 @@ pub(super) struct Version {
 
 /// Released versions never change, and a later one only adds: a program of the version before works with its tables, too, so
 /// that a cluster of services can be upgraded one by one.
-pub(super) const VERSIONS: [Version; 1] = [Version {
-    number: 1,
-    script: include_str!("schema/0001.cql"),
-    scylla: include_str!("schema/0001.scylla.cql"),
-}];
+pub(super) const VERSIONS: [Version; 2] = [
+    Version {
+        number: 1,
+        script: include_str!("schema/0001.cql"),
+        scylla: include_str!("schema/0001.scylla.cql"),
+    },
+    Version { number: 3, script: include_str!("schema/0003.cql"), scylla: "" },
+];
 
 /// The table of versions, in the keyspace of the others.
 pub(super) const VERSIONS_TABLE: &str = "\
@@ -101,9 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn versions_count_from_one_and_every_statement_may_be_repeated() {
-        for (version, number) in VERSIONS.iter().zip(1..) {
-            assert_eq!(version.number, number);
+    fn versions_ascend_and_every_statement_may_be_repeated() {
+        assert!(VERSIONS.is_sorted_by(|one, next| one.number < next.number));
+        for version in &VERSIONS {
             for statement in statements(version.script) {
                 assert!(statement.contains("IF NOT EXISTS"), "{statement}");
             }

@@ -32,9 +32,17 @@ const LISTED: &str = "
 const SCAN: &str = "SELECT verdict, written_at_us FROM verdicts_by_id";
 
 const KEEP_FEEDBACK: &str = "
-    INSERT INTO feedback (id, given_at, given_by, label, feedback) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    INSERT INTO feedback_by_id (
+        id, given_at, given_by, label, feedback, origin_topic, origin_partition, origin_offset
+    ) VALUES (
+        :id, :given_at, :given_by, :label, :feedback, :origin_topic, :origin_partition, :origin_offset
+    ) USING TIMESTAMP :written";
 
-const FEEDBACK: &str = "SELECT feedback FROM feedback WHERE id = ?";
+const FEEDBACK: &str = "
+    SELECT feedback, origin_topic, origin_partition, origin_offset FROM feedback_by_id WHERE id = ?";
+
+const SCAN_FEEDBACK: &str =
+    "SELECT feedback, origin_topic, origin_partition, origin_offset FROM feedback_by_id";
 
 const KEEP_REFUSED: &str = r#"
     INSERT INTO refused_records (
@@ -60,10 +68,12 @@ pub(super) struct Statements {
     pub(super) listed: PreparedStatement,
     /// Verdict and write time of all rows.
     pub(super) scan: PreparedStatement,
-    /// Feedback and its write time.
+    /// Takes [`super::feedback::Columns`].
     pub(super) keep_feedback: PreparedStatement,
     /// Feedback by review.
     pub(super) feedback: PreparedStatement,
+    /// All feedback.
+    pub(super) scan_feedback: PreparedStatement,
     /// Takes [`super::refused::Columns`].
     pub(super) keep_refused: PreparedStatement,
     /// All refused records.
@@ -88,6 +98,7 @@ impl Statements {
             scan: prepare(SCAN).await?,
             keep_feedback: prepare(KEEP_FEEDBACK).await?,
             feedback: prepare(FEEDBACK).await?,
+            scan_feedback: prepare(SCAN_FEEDBACK).await?,
             keep_refused: prepare(KEEP_REFUSED).await?,
             refused: prepare(REFUSED).await?,
         })

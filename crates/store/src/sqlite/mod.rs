@@ -18,12 +18,14 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, TransactionBehavior};
-use schemas::{Feedback, ReviewId, Verdict};
+use schemas::{ReviewId, Verdict};
 use serde::{Deserialize, Serialize};
 
 use self::{columns::Columns, desk::Desk, feedback::FeedbackColumns, refused::RefusedColumns};
 use crate::{
-    ConnectError, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore, page,
+    ConnectError, FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
+    VerdictStore,
+    page::{self, Kind},
 };
 
 /// How the file is used.
@@ -129,8 +131,8 @@ impl VerdictStore for SqliteStore {
         Ok(page::cut(rows.await?, limit, |row: &Row| PageToken::after_id(&row.verdict.id)))
     }
 
-    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
-        let feedback = feedback.iter().map(FeedbackColumns::of).collect::<Result<Vec<_>, _>>()?;
+    async fn keep_feedback(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
+        let feedback = rows.iter().map(FeedbackColumns::of).collect::<Result<Vec<_>, _>>()?;
         self.writer
             .call(move |connection| {
                 write(connection, feedback::INSERT, feedback.iter().map(FeedbackColumns::params))
@@ -138,7 +140,7 @@ impl VerdictStore for SqliteStore {
             .await
     }
 
-    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError> {
         let id = id.clone();
         self.reader
             .call(move |connection| {
@@ -147,6 +149,21 @@ impl VerdictStore for SqliteStore {
                 feedback.collect()
             })
             .await
+    }
+
+    async fn scan_feedback(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError> {
+        let after = from.map_or(Ok(i64::MIN), |token| token.number(Kind::Feedback))?;
+        let limit = limit.max(1);
+        let rows = self.reader.call(move |connection| {
+            let mut select = connection.prepare_cached(feedback::SELECT_ALL)?;
+            let rows = select.query_map((after, one_more(limit)), feedback::read_numbered)?;
+            rows.collect()
+        });
+        Ok(numbered(Kind::Feedback, rows.await?, limit))
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {
@@ -174,19 +191,21 @@ impl VerdictStore for SqliteStore {
         from: Option<&PageToken>,
         limit: usize,
     ) -> Result<Page<RefusedRecord>, StoreError> {
-        let after = from.map_or(Ok(i64::MIN), PageToken::number)?;
+        let after = from.map_or(Ok(i64::MIN), |token| token.number(Kind::Refused))?;
         let limit = limit.max(1);
         let records = self.reader.call(move |connection| {
             let mut select = connection.prepare_cached(refused::SELECT_ALL)?;
             let records = select.query_map((after, one_more(limit)), refused::read_numbered)?;
             records.collect()
         });
-        let page = page::cut(records.await?, limit, |(number, _): &(i64, RefusedRecord)| {
-            PageToken::after_number(*number)
-        });
-        let items = page.items.into_iter().map(|(_, record)| record).collect();
-        Ok(Page { items, next: page.next })
+        Ok(numbered(Kind::Refused, records.await?, limit))
     }
+}
+
+/// A page of rows that were read after their numbers.
+fn numbered<T>(kind: Kind, rows: Vec<(i64, T)>, limit: usize) -> Page<T> {
+    let page = page::cut(rows, limit, |(number, _)| PageToken::after_number(kind, *number));
+    Page { items: page.items.into_iter().map(|(_, one)| one).collect(), next: page.next }
 }
 
 /// One row past a page says that there is another page.

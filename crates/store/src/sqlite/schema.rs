@@ -11,10 +11,12 @@ use crate::ConnectError;
 const APPLICATION_ID: i32 = 0x5645_5244;
 
 /// Script number n leads from version n to version n + 1 (`PRAGMA user_version`). Released scripts never change.
-const UPGRADES: [&str; 3] = [
+const UPGRADES: [&str; 5] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
+    "",
+    include_str!("schema/0005.sql"),
 ];
 
 /// Brings the tables to our version, in one transaction: whoever opens the file meanwhile waits, then finds the work done.

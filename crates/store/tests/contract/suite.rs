@@ -41,6 +41,8 @@ macro_rules! contract {
             a_token_that_was_not_given_out_is_refused,
             feedback_is_kept_once_the_earliest_first,
             feedback_that_cannot_be_is_refused,
+            of_two_records_that_say_the_same_the_lower_offset_stays,
+            all_feedback_is_scanned_once,
             nothing_is_written_by_an_empty_batch,
         );
     };

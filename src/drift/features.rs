@@ -1,0 +1,33 @@
+//! What drift knows of a verdict that is read back.
+
+use drift::{Features, Model};
+use schemas::{DriftFeatures, ModelRef, Verdict};
+
+/// The features of `verdict`. One of a program that did not say more has no special tokens, none unknown and no embedding.
+pub(super) fn features(verdict: &Verdict) -> Features {
+    let DriftFeatures { special_tokens, unknown_tokens, cross_entropy, projection, language } =
+        verdict.drift.clone().unwrap_or_default();
+    Features {
+        label: verdict.label.clone(),
+        confidence: verdict.confidence,
+        probabilities: verdict.probabilities.clone(),
+        tokens: verdict.tokens,
+        special_tokens,
+        unknown_tokens,
+        truncated: verdict.truncated,
+        cross_entropy,
+        projection,
+        language,
+    }
+}
+
+/// The model of a verdict, as windows name it.
+pub(super) fn model(model: &ModelRef) -> Model {
+    let ModelRef { name, version, digest } = model.clone();
+    Model { name, version, digest }
+}
+
+/// When the review of a verdict counts: when it was written, and not later than it was scored, whatever its client says.
+pub(super) fn event_ms(verdict: &Verdict) -> i64 {
+    verdict.occurred_at.min(verdict.scored_at).as_millisecond()
+}
