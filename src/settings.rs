@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) processor: processor::Settings,
     /// Verdicts in, rows out.
     pub(crate) sink: sink::Settings,
+    /// Whether verdicts drift.
+    pub(crate) drift: sink::DriftSettings,
     /// Logs and metrics.
     pub(crate) telemetry: TelemetrySettings,
 }
@@ -85,6 +87,7 @@ impl Default for Settings {
             ingest: ingest::Settings { stop_delay: Duration::ZERO, ..ingest::Settings::default() },
             processor: processor::Settings::default(),
             sink: sink::Settings::default(),
+            drift: sink::DriftSettings::default(),
             // A person reads the log here, and standard output is for results.
             telemetry: TelemetrySettings {
                 filter: "warn".to_owned(),
@@ -151,6 +154,18 @@ impl Settings {
             store.url = format!("sqlite:{}", self.up.data.join(STORE_FILE).display());
         }
         store
+    }
+
+    /// The settings of the drift line, which finds the references where the models are.
+    pub(crate) fn drift(&self) -> anyhow::Result<sink::DriftSettings> {
+        let mut drift = self.drift.clone();
+        if drift.models.as_os_str().is_empty() {
+            drift.models = self.model.repository()?;
+        }
+        if drift.transactional_id.is_empty() {
+            drift.transactional_id.clone_from(&self.up.transactional_id);
+        }
+        Ok(drift)
     }
 
     /// The settings of `score`, with its flags.

@@ -12,6 +12,7 @@ use chassis::{Health, telemetry::Telemetry};
 use embedded_kafka::EmbeddedKafka;
 use futures::{FutureExt as _, future::select_all};
 use schemas::topics;
+use sink::{DriftParts, drift_line};
 use store::VerdictStore;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -94,11 +95,12 @@ async fn run_on(
     let health = Health::new();
     let address = listener.local_addr().context("reading the address of HTTP")?;
 
-    let parts = [
+    let mut parts = vec![
         start_ingest(settings, kafka, listener, &store, &health, telemetry)?,
         start_processor(settings, kafka, &health),
         start_sink(settings, kafka, &store, &health)?,
     ];
+    parts.extend(start_drift(settings, kafka, &store, &health)?);
     greet(address, kafka, settings, store_settings.url())?;
     supervise(parts, chassis::stop::signalled()).await
 }
@@ -107,11 +109,28 @@ async fn run_on(
 /// default of seven days would delete such a review before it is scored.
 fn topic_specs(partitions: u16) -> Vec<TopicSpec> {
     let kept = [("retention.ms", "-1"), ("retention.bytes", "1073741824")];
-    let config = kept.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let spec =
-        |name| TopicSpec { config: config.clone().into(), ..TopicSpec::new(name, partitions) };
-    topics::ALL.into_iter().map(spec).collect()
+    let spec = |name, partitions, config: &[(&str, &str)]| {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let config = config.iter().map(owned).collect();
+        TopicSpec { config, ..TopicSpec::new(name, partitions) }
+    };
+    let line = topics::ALL.into_iter().map(|name| spec(name, partitions, &kept));
+    let drift = topics::DRIFT.into_iter().map(|name| {
+        let is_compacted = name == topics::DRIFT_STATES;
+        // One partition, so that one aggregator sees all windows.
+        spec(name, 1, if is_compacted { &COMPACTED } else { &kept })
+    });
+    line.chain(drift).collect()
 }
+
+/// The states' topic: the last record of each key counts. Short segments, since only closed ones are compacted and all is read at
+/// a start; and a size, since the embedded broker does not compact.
+const COMPACTED: [(&str, &str); 4] = [
+    ("cleanup.policy", "compact,delete"),
+    ("retention.ms", "-1"),
+    ("retention.bytes", "67108864"),
+    ("segment.bytes", "16777216"),
+];
 
 fn start_ingest(
     settings: &Settings,
@@ -170,6 +189,33 @@ fn start_sink(
     }))
 }
 
+/// The parts of the drift line that are switched on.
+fn start_drift(
+    settings: &Settings,
+    kafka: &KafkaSettings,
+    store: &Arc<dyn VerdictStore>,
+    health: &Health,
+) -> anyhow::Result<Vec<Part>> {
+    let drift = settings.drift()?;
+    let parts = |stop| DriftParts {
+        kafka: kafka.clone(),
+        store: Arc::clone(store),
+        health: health.clone(),
+        settings: drift.clone(),
+        replica: drift.transactional_id.clone(),
+        stop,
+    };
+    let mut started = Vec::new();
+    if drift.enabled && drift.watch {
+        started.push(Part::start(drift_line::WATCHER, |stop| drift_line::watch(parts(stop))));
+    }
+    if drift.enabled && drift.aggregate {
+        let start = |stop| drift_line::aggregate(parts(stop));
+        started.push(Part::start(drift_line::AGGREGATOR, start));
+    }
+    Ok(started)
+}
+
 impl Part {
     fn start<F>(name: &'static str, work: impl FnOnce(CancellationToken) -> F) -> Self
     where
@@ -195,7 +241,7 @@ impl Part {
 
 /// Runs until `signal`, or until a part ends. The first failure is the outcome.
 async fn supervise(
-    mut parts: [Part; 3],
+    mut parts: Vec<Part>,
     signal: impl Future<Output = anyhow::Result<()>> + Send,
 ) -> anyhow::Result<()> {
     let mut outcome = {

@@ -1,15 +1,21 @@
-//! Verdicts in, rows out.
+//! Verdicts in, rows out; and beside it whether they drift.
 //!
 //! # Layout
 //! - [`writer`]: THE loop: read a round, make it durable, remember how far
 //! - [`round`]: what a round holds and how far it has come; pure
+//! - [`drift_line`]: the loops that watch drift: [`watcher`] sums verdicts in partial windows, [`aggregator`] judges them;
+//!   [`references`] is what they are compared with
 //! - [`settings`]: all that can be set
 //! - `instruments`: what is measured; `spans`: what is recorded of a verdict and a round
 
+pub mod aggregator;
+pub mod drift_line;
 mod instruments;
+pub mod references;
 pub mod round;
 pub mod settings;
 mod spans;
+pub mod watcher;
 pub mod writer;
 
 use std::{fmt, sync::Arc};
@@ -20,7 +26,9 @@ use store::VerdictStore;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-pub use settings::Settings;
+pub use drift_line::DriftParts;
+pub use references::References;
+pub use settings::{DriftSettings, Settings};
 pub use writer::{Writer, WriterError};
 
 /// What the sink works with, made by whoever starts it.

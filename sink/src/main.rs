@@ -1,5 +1,7 @@
 //! The sink on its own: verdicts of a Kafka in, rows of a store out.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use axum::Router;
 use broker::kafka::{KafkaSettings, KafkaSubscribe};
@@ -11,14 +13,14 @@ use chassis::{
 use clap::Parser;
 use schemas::topics;
 use serde::{Deserialize, Serialize};
-use sink::Parts;
+use sink::{DriftParts, DriftSettings, Parts, drift_line};
 use store::StoreSettings;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 const SETTINGS: &str = "\
-Settings come from a file (TOML, sections [kafka], [store], [sink] and [telemetry]), then the environment
+Settings come from a file (TOML, sections [kafka], [store], [sink], [drift] and [telemetry]), then the environment
 (VERDICT_SINK__ROWS_MAX for rows_max in [sink]), then --set; the later wins.";
 
 /// Environment variables that begin like settings and are none of the sink's.
@@ -47,6 +49,7 @@ struct Settings {
     kafka: KafkaSettings,
     store: StoreSettings,
     sink: sink::Settings,
+    drift: DriftSettings,
     telemetry: TelemetrySettings,
 }
 
@@ -68,11 +71,27 @@ async fn main() -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let parts = Parts {
         subscription: Box::new(subscription),
-        store,
+        store: Arc::clone(&store),
         check: health.register("sink"),
         stop: stop.clone(),
     };
     let (routes, grace) = (health.router().merge(telemetry.router()), settings.sink.grace);
+    if settings.drift.enabled {
+        let drift = DriftParts {
+            kafka: settings.kafka.clone(),
+            store,
+            health: health.clone(),
+            replica: settings.drift.replica(chassis::hostname)?,
+            settings: settings.drift.clone(),
+            stop: stop.clone(),
+        };
+        if settings.drift.watch {
+            tasks.spawn(drift_line::watch(drift.clone()));
+        }
+        if settings.drift.aggregate {
+            tasks.spawn(drift_line::aggregate(drift));
+        }
+    }
     tasks.spawn(async move { sink::run(parts, &settings.sink).await });
     tasks.spawn(serve(listener, routes, stop.clone()));
 

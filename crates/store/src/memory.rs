@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,7 +11,8 @@ use jiff::Timestamp;
 use schemas::{Feedback, ReviewId, Verdict};
 
 use crate::{
-    Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore, feedback, page,
+    JudgedWindow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+    feedback, judged, page,
 };
 
 /// A store that forgets all when it is dropped.
@@ -24,6 +26,7 @@ struct Tables {
     rows: BTreeMap<ReviewId, Row>,
     feedback: BTreeMap<FeedbackKey, Feedback>,
     refused: Vec<RefusedRecord>,
+    judged: BTreeMap<(String, i64, i64), JudgedWindow>,
 }
 
 /// What makes two pieces of feedback the same: review, time, person and label.
@@ -112,6 +115,31 @@ impl VerdictStore for MemoryStore {
         let tables = self.tables();
         let feedback = tables.feedback.values().filter(|feedback| feedback.id == id.as_str());
         Ok(feedback.cloned().collect())
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for one in judged {
+            let present = tables.judged.get(&one.key());
+            if present.is_none_or(|present| present.judged_at <= one.judged_at) {
+                tables.judged.insert(one.key(), one.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        judged::days(period)?;
+        let tables = self.tables();
+        let found = tables.judged.values().filter(|one| period.contains(&one.last_at));
+        let mut found: Vec<_> = found.cloned().collect();
+        found.sort_by(JudgedWindow::order);
+        found.truncate(count_max);
+        Ok(found)
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! Finding verdicts and following them.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, ops::Range, time::Duration};
 
 use axum::{
     Router,
@@ -9,8 +9,11 @@ use axum::{
 };
 use futures::StreamExt as _;
 use ingest::Settings;
+use jiff::Timestamp;
 use schemas::{Feedback, ReviewId, Verdict};
-use store::{Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore};
+use store::{
+    JudgedWindow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -178,6 +181,18 @@ impl VerdictStore for Away {
     }
 
     async fn feedback(&self, _: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+        away()
+    }
+
+    async fn keep_judgements(&self, _: &[JudgedWindow]) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn judgements(
+        &self,
+        _: &Range<Timestamp>,
+        _: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
         away()
     }
 

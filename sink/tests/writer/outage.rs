@@ -1,6 +1,7 @@
 //! One thing that goes wrong at a time, and what is seen from outside.
 
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +19,8 @@ use jiff::Timestamp;
 use schemas::{Feedback, ReviewId, Verdict, topics::VERDICTS};
 use sink::{Parts, Settings, WriterError};
 use store::{
-    MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+    JudgedWindow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
+    VerdictStore,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -107,6 +109,18 @@ impl VerdictStore for Scripted {
 
     async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
         self.inner.feedback(id).await
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        self.inner.keep_judgements(judged).await
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        self.inner.judgements(period, count_max).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

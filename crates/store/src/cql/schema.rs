@@ -16,11 +16,18 @@ pub(super) struct Version {
 
 /// Released versions never change, and a later one only adds: a program of the version before works with its tables, too, so
 /// that a cluster of services can be upgraded one by one.
-pub(super) const VERSIONS: [Version; 1] = [Version {
-    number: 1,
-    script: include_str!("schema/0001.cql"),
-    scylla: include_str!("schema/0001.scylla.cql"),
-}];
+pub(super) const VERSIONS: [Version; 2] = [
+    Version {
+        number: 1,
+        script: include_str!("schema/0001.cql"),
+        scylla: include_str!("schema/0001.scylla.cql"),
+    },
+    Version {
+        number: 2,
+        script: include_str!("schema/0002.cql"),
+        scylla: include_str!("schema/0002.scylla.cql"),
+    },
+];
 
 /// The table of versions, in the keyspace of the others.
 pub(super) const VERSIONS_TABLE: &str = "\
