@@ -126,8 +126,10 @@ impl Aggregator {
             let is_known = self.parts.exchange.is_assigned();
             return Ok(if is_known { Turn::Ready } else { Turn::Waiting("not in its group yet") });
         }
-        let Some(mut state) = self.known(&assignment, now) else {
-            return Ok(Turn::Waiting("its state is not read yet"));
+        let mut state = match self.known(&assignment, now) {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(Turn::Waiting("its state is not there yet")),
+            Err(reason) => return Ok(Turn::Paused(reason)),
         };
         if self.in_hand.is_empty() {
             return Ok(Turn::Ready);
@@ -141,25 +143,18 @@ impl Aggregator {
     }
 
     /// The state to go on from: read anew after every change of the assignment, in which another may have gone on.
-    fn known(&mut self, assignment: &Assignment, now: Instant) -> Option<State> {
+    fn known(&mut self, assignment: &Assignment, now: Instant) -> Result<Option<State>, String> {
         if self.read_at == assignment.changes
             && let Some(state) = &self.state
         {
-            return Some(state.clone());
+            return Ok(Some(state.clone()));
         }
         self.state = None;
-        let read = snapshot::read(&mut *self.parts.snapshots, &self.group);
-        let committed = self.parts.snapshots.committed();
-        let (state, committed) = match read.and_then(|state| Ok((state, committed?))) {
-            Ok(read) => read,
-            Err(reason) => {
-                warn!(reason, "the aggregator's state cannot be read, trying again");
-                return None;
-            }
-        };
+        let state = snapshot::read(&mut *self.parts.snapshots, &self.group)?;
+        let committed = self.parts.snapshots.committed()?;
         if committed.is_some_and(|committed| state.next < committed) {
             if self.patience.is_left(now, STATE_WAIT_MAX) {
-                return None;
+                return Ok(None);
             }
             // Its topic was emptied. To wait for ever would judge nothing any more.
             warn!(state = state.next, committed, "the newest state is older than what was judged");
@@ -169,7 +164,7 @@ impl Aggregator {
         self.parts.instruments.show(&state);
         self.read_at = assignment.changes;
         self.state = Some(state.clone());
-        Some(state)
+        Ok(Some(state))
     }
 
     fn stand_by(&mut self) {
