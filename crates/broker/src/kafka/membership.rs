@@ -90,6 +90,8 @@ impl ConsumerContext for Membership {
                 let mut state = self.state();
                 state.generation = generation;
                 state.is_assigned = true;
+                state.assignment.partitions.extend(partitions(added));
+                state.assignment.changes += 1;
                 tracing::info!(partitions = ?partitions(added), "partitions assigned");
             }
             Rebalance::Revoke(removed) => {
@@ -97,25 +99,13 @@ impl ConsumerContext for Membership {
                 let mut state = self.state();
                 for partition in &removed {
                     state.ledger.revoke(partition);
+                    state.assignment.partitions.remove(partition);
                 }
+                state.assignment.changes += 1;
                 tracing::info!(partitions = ?removed, "partitions revoked");
             }
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
         }
-    }
-
-    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let assignment = &mut self.state().assignment;
-        match rebalance {
-            Rebalance::Assign(added) => assignment.partitions.extend(partitions(added)),
-            Rebalance::Revoke(removed) => {
-                for partition in &partitions(removed) {
-                    assignment.partitions.remove(partition);
-                }
-            }
-            Rebalance::Error(_) => {}
-        }
-        assignment.changes += 1;
     }
 }
 
