@@ -10,7 +10,6 @@ use anyhow::{Context as _, bail};
 use broker::kafka::KafkaSettings;
 use chassis::telemetry::{LogFormat, LogOutput, TelemetrySettings};
 use serde::{Deserialize, Serialize};
-use sink::feedback::DriftSettings;
 use store::StoreSettings;
 
 use crate::cli::{ScoreArgs, SettingsArgs, UpArgs};
@@ -44,8 +43,8 @@ pub(crate) struct Settings {
     pub(crate) sink: sink::Settings,
     /// Feedback in, rows and counted labels out.
     pub(crate) feedback: sink::feedback::Settings,
-    /// What verdicts are compared with. Where `models` is empty it is the model repository.
-    pub(crate) drift: DriftSettings,
+    /// Whether verdicts drift.
+    pub(crate) drift: sink::DriftSettings,
     /// Logs and metrics.
     pub(crate) telemetry: TelemetrySettings,
 }
@@ -91,7 +90,7 @@ impl Default for Settings {
             processor: processor::Settings::default(),
             sink: sink::Settings::default(),
             feedback: sink::feedback::Settings::default(),
-            drift: DriftSettings { models: PathBuf::new(), ..DriftSettings::default() },
+            drift: sink::DriftSettings::default(),
             // A person reads the log here, and standard output is for results.
             telemetry: TelemetrySettings {
                 filter: "warn".to_owned(),
@@ -160,10 +159,16 @@ impl Settings {
         store
     }
 
-    /// The folder with the bundles that verdicts are compared with.
-    pub(crate) fn drift_models(&self) -> anyhow::Result<PathBuf> {
-        let models = &self.drift.models;
-        if models.as_os_str().is_empty() { self.model.repository() } else { Ok(models.clone()) }
+    /// The settings of the drift line, which finds the references where the models are.
+    pub(crate) fn drift(&self) -> anyhow::Result<sink::DriftSettings> {
+        let mut drift = self.drift.clone();
+        if drift.models.as_os_str().is_empty() {
+            drift.models = self.model.repository()?;
+        }
+        if drift.transactional_id.is_empty() {
+            drift.transactional_id.clone_from(&self.up.transactional_id);
+        }
+        Ok(drift)
     }
 
     /// The settings of `score`, with its flags.

@@ -12,7 +12,7 @@ use chassis::{Health, telemetry::Telemetry};
 use embedded_kafka::EmbeddedKafka;
 use futures::{FutureExt as _, future::select_all};
 use schemas::topics;
-use sink::References;
+use sink::{DriftParts, References, drift_line};
 use store::VerdictStore;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -95,12 +95,13 @@ async fn run_on(
     let health = Health::new();
     let address = listener.local_addr().context("reading the address of HTTP")?;
 
-    let parts = [
+    let mut parts = vec![
         start_ingest(settings, kafka, listener, &store, &health, telemetry)?,
         start_processor(settings, kafka, &health),
         start_sink(settings, kafka, &store, &health)?,
         start_feedback(settings, kafka, &store, &health)?,
     ];
+    parts.extend(start_drift(settings, kafka, &store, &health)?);
     greet(address, kafka, settings, store_settings.url())?;
     supervise(parts, chassis::stop::signalled()).await
 }
@@ -109,13 +110,28 @@ async fn run_on(
 /// default of seven days would delete such a review before it is scored.
 fn topic_specs(partitions: u16) -> Vec<TopicSpec> {
     let kept = [("retention.ms", "-1"), ("retention.bytes", "1073741824")];
-    let config = kept.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let spec =
-        |name| TopicSpec { config: config.clone().into(), ..TopicSpec::new(name, partitions) };
-    let windows =
-        TopicSpec { config: config.clone().into(), ..TopicSpec::new(topics::DRIFT_WINDOWS, 1) };
-    topics::ALL.into_iter().map(spec).chain([windows]).collect()
+    let spec = |name, partitions, config: &[(&str, &str)]| {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let config = config.iter().map(owned).collect();
+        TopicSpec { config, ..TopicSpec::new(name, partitions) }
+    };
+    let line = topics::ALL.into_iter().map(|name| spec(name, partitions, &kept));
+    let drift = topics::DRIFT.into_iter().map(|name| {
+        let is_compacted = name == topics::DRIFT_STATES;
+        // One partition, so that one aggregator sees all windows.
+        spec(name, 1, if is_compacted { &COMPACTED } else { &kept })
+    });
+    line.chain(drift).collect()
 }
+
+/// The states' topic: the last record of each key counts. Short segments, since only closed ones are compacted and all is read at
+/// a start; and a size, since the embedded broker does not compact.
+const COMPACTED: [(&str, &str); 4] = [
+    ("cleanup.policy", "compact,delete"),
+    ("retention.ms", "-1"),
+    ("retention.bytes", "67108864"),
+    ("segment.bytes", "16777216"),
+];
 
 fn start_ingest(
     settings: &Settings,
@@ -188,17 +204,45 @@ fn start_feedback(
         session_timeout: feedback.session_timeout,
         ..ExchangeOptions::new(&feedback.group, [topics::FEEDBACK], transactional_id)
     };
-    let references = Arc::new(References::open(settings.drift_models()?, &settings.drift.profile));
+    let drift = settings.drift()?;
     let (kafka, store, check) = (kafka.clone(), Arc::clone(store), health.register("feedback"));
     let runtime = Handle::current();
     Ok(Part::start("feedback", move |stop| {
         chassis::stop::thread("feedback", move || {
             let exchange = sink::feedback::connect(&kafka, &options, &check, &stop)?;
             let Some(exchange) = exchange.map(Box::new) else { return Ok(()) };
+            let references = References::directory(&drift.repository(), &drift.profile);
             let parts = sink::feedback::Parts { exchange, store, references, check, stop };
             Ok(sink::feedback::Joiner::new(parts, &feedback, runtime).run()?)
         })
     }))
+}
+
+/// The parts of the drift line that are switched on.
+fn start_drift(
+    settings: &Settings,
+    kafka: &KafkaSettings,
+    store: &Arc<dyn VerdictStore>,
+    health: &Health,
+) -> anyhow::Result<Vec<Part>> {
+    let drift = settings.drift()?;
+    let parts = |stop| DriftParts {
+        kafka: kafka.clone(),
+        store: Arc::clone(store),
+        health: health.clone(),
+        settings: drift.clone(),
+        replica: drift.transactional_id.clone(),
+        stop,
+    };
+    let mut started = Vec::new();
+    if drift.enabled && drift.watch {
+        started.push(Part::start(drift_line::WATCHER, |stop| drift_line::watch(parts(stop))));
+    }
+    if drift.enabled && drift.aggregate {
+        let start = |stop| drift_line::aggregate(parts(stop));
+        started.push(Part::start(drift_line::AGGREGATOR, start));
+    }
+    Ok(started)
 }
 
 impl Part {
@@ -226,7 +270,7 @@ impl Part {
 
 /// Runs until `signal`, or until a part ends. The first failure is the outcome.
 async fn supervise(
-    mut parts: [Part; 4],
+    mut parts: Vec<Part>,
     signal: impl Future<Output = anyhow::Result<()>> + Send,
 ) -> anyhow::Result<()> {
     let mut outcome = {

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 /// Environment variables that begin like settings and are none of ingest's.
 const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_CONFIG",
+    "VERDICT_DRIFT__*",
     "VERDICT_MODEL__*",
     "VERDICT_PROCESSOR__*",
     "VERDICT_REGENERATE",

@@ -25,6 +25,7 @@ environment (VERDICT_PROCESSOR__MAX_BATCH_SIZE for max_batch_size in [processor]
 /// Environment variables that begin like settings and are none of the processor's.
 const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_CONFIG",
+    "VERDICT_DRIFT__*",
     "VERDICT_INGEST__*",
     "VERDICT_SINK__*",
     "VERDICT_STORE__*",

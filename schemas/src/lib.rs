@@ -11,11 +11,13 @@
 //! - [`dead_letter`]: what a refused record becomes
 //! - [`redrive`]: that a dead letter was sent again
 //! - [`feedback`]: a label that arrives later
+//! - [`drift_alert`]: that a signal of the verdicts began to drift, or ceased to
 //! - [`cloudevents`]: attributes of a review and a verdict as events, in headers
 //! - [`json`]: reading values, with errors that name the field
 
 pub mod cloudevents;
 pub mod dead_letter;
+pub mod drift_alert;
 pub mod feedback;
 pub mod headers;
 pub mod json;
@@ -27,6 +29,7 @@ pub mod topics;
 pub mod verdict;
 
 pub use dead_letter::{DeathNote, Refusal, Stage};
+pub use drift_alert::{DriftAlert, DriftChange};
 pub use feedback::Feedback;
 pub use record::Record;
 pub use redrive::Redrive;

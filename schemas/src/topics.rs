@@ -18,6 +18,9 @@ pub const DRIFT_ALERTS: &str = "drift-alerts.v1";
 /// What the aggregator knew when it last remembered how far it had read; compacted. One partition. Key: the aggregator's group.
 pub const DRIFT_STATES: &str = "drift-states.v1";
 
+/// The topics of the drift line, which the rest runs without. Each has one partition, so that one aggregator decides.
+pub const DRIFT: [&str; 3] = [DRIFT_WINDOWS, DRIFT_STATES, DRIFT_ALERTS];
+
 /// Verdicts of history that was scored again, unless the replay names another topic. Key: the review's id.
 pub const REPLAY_VERDICTS: &str = "replay-verdicts.v1";
 /// How far each replay has come; the last record of a key counts. Key: the replay's name.

@@ -1,13 +1,17 @@
-//! Verdicts in, rows out; feedback in, rows and counted labels out.
+//! Verdicts in, rows out; and beside it labels joined with their verdicts, and whether verdicts drift.
 //!
 //! # Layout
 //! - [`writer`]: THE loop: read a round, make it durable, remember how far
 //! - [`round`]: what a round holds and how far it has come; pure
-//! - [`feedback`]: labels joined with their verdicts, on a loop of its own; [`references`]: what these are counted for
+//! - [`feedback`]: labels joined with their verdicts, on a loop of its own
+//! - [`drift_line`]: the loops that watch drift: [`watcher`] sums verdicts in partial windows, [`aggregator`] judges them;
+//!   [`references`] is what they are compared with
 //! - [`settings`]: all that can be set
 //! - `patience`: what both loops do while the store or the broker is away
 //! - `instruments`: what is measured; `spans`: what is recorded of a verdict and a round
 
+pub mod aggregator;
+pub mod drift_line;
 pub mod feedback;
 mod instruments;
 mod patience;
@@ -15,6 +19,7 @@ pub mod references;
 pub mod round;
 pub mod settings;
 mod spans;
+pub mod watcher;
 pub mod writer;
 
 use std::{fmt, sync::Arc};
@@ -25,8 +30,9 @@ use store::VerdictStore;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+pub use drift_line::DriftParts;
 pub use references::References;
-pub use settings::Settings;
+pub use settings::{DriftSettings, Settings};
 pub use writer::{Writer, WriterError};
 
 /// What the sink works with, made by whoever starts it.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use axum::Router;
 use broker::kafka::{ExchangeOptions, KafkaSettings, KafkaSubscribe};
@@ -13,7 +15,7 @@ use chassis::{
 use clap::Parser;
 use schemas::topics;
 use serde::{Deserialize, Serialize};
-use sink::{Parts, References, feedback};
+use sink::{DriftParts, DriftSettings, Parts, References, drift_line, feedback};
 use store::{StoreSettings, VerdictStore};
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +52,7 @@ struct Settings {
     store: StoreSettings,
     sink: sink::Settings,
     feedback: feedback::Settings,
-    drift: feedback::DriftSettings,
+    drift: DriftSettings,
     telemetry: TelemetrySettings,
 }
 
@@ -73,11 +75,27 @@ async fn main() -> anyhow::Result<()> {
     tasks.spawn(join(&settings, &store, &health, &stop)?);
     let parts = Parts {
         subscription: Box::new(subscription),
-        store,
+        store: Arc::clone(&store),
         check: health.register("sink"),
         stop: stop.clone(),
     };
     let (routes, grace) = (health.router().merge(telemetry.router()), settings.sink.grace);
+    if settings.drift.enabled {
+        let drift = DriftParts {
+            kafka: settings.kafka.clone(),
+            store,
+            health: health.clone(),
+            replica: settings.drift.replica(chassis::hostname)?,
+            settings: settings.drift.clone(),
+            stop: stop.clone(),
+        };
+        if settings.drift.watch {
+            tasks.spawn(drift_line::watch(drift.clone()));
+        }
+        if settings.drift.aggregate {
+            tasks.spawn(drift_line::aggregate(drift));
+        }
+    }
     tasks.spawn(async move { sink::run(parts, &settings.sink).await });
     tasks.spawn(serve(listener, routes, stop.clone()));
 
@@ -110,8 +128,8 @@ fn join(
         session_timeout: feedback.session_timeout,
         ..ExchangeOptions::new(&feedback.group, [topics::FEEDBACK], transactional_id)
     };
-    let feedback::DriftSettings { models, profile } = settings.drift.clone();
-    let references = Arc::new(References::open(models, profile));
+    let drift = &settings.drift;
+    let references = References::directory(&drift.repository(), &drift.profile);
     let (store, check, stop) = (Arc::clone(store), health.register("feedback"), stop.clone());
     let runtime = Handle::current();
     Ok(chassis::stop::thread("feedback", move || {

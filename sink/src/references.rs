@@ -1,161 +1,175 @@
-//! What windows of verdicts are compared with: the reference profiles of the models that gave them, found as they are met.
+//! The reference profile of each model version whose verdicts come by, loaded when it is first seen.
 
 use std::{
-    collections::HashMap,
-    fmt, fs,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use drift::Reference;
-use models::{
-    Digest, Manifest, ModelName,
-    bundle::{MANIFEST, MANIFEST_BYTES_MAX, REFERENCE, REFERENCE_BYTES_MAX},
-};
-use schemas::ModelRef;
+use drift::{Model, Reference};
+use models::{ModelName, Repository};
 use tracing::{info, warn};
 
-/// Most models that are remembered; then all are forgotten. A line has a handful of them.
-const REMEMBERED_MAX: usize = 64;
+/// Most versions of which something is kept. Past it the one that was not asked for longest is forgotten.
+const KNOWN_MAX: usize = 32;
 
-/// How long a model that has no reference is not looked for again: its bundle may be copied there meanwhile.
-const MISSED_FOR: Duration = Duration::from_secs(60);
+/// Until a bundle that was not there is looked for again: it may be brought while the line runs.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// The references of a model repository.
+/// Finds the reference of one version, or says why not.
+pub type Load = dyn FnMut(&Model) -> Result<Reference, String> + Send;
+
+/// The references that are known.
 pub struct References {
-    folder: PathBuf,
-    profile: String,
-    known: Mutex<HashMap<ModelRef, Found>>,
+    load: Box<Load>,
+    known: BTreeMap<Model, Known>,
+    asked: u64,
 }
 
-/// What was found of a model, and when.
-struct Found {
+struct Known {
+    /// `None` where there is none.
     reference: Option<Arc<Reference>>,
-    looked_at: Instant,
+    /// When it is looked for again.
+    look_at: Instant,
+    /// The last time it was asked for, by number.
+    asked: u64,
+    /// Whether it was said that verdicts of it cannot be counted.
+    is_said: bool,
 }
 
 impl References {
-    /// The profiles called `profile` of the bundles in `folder`. Nothing is read yet.
-    pub fn open(folder: impl Into<PathBuf>, profile: impl Into<String>) -> Self {
-        let known = Mutex::new(HashMap::new());
-        Self { folder: folder.into(), profile: profile.into(), known }
+    /// Those that `load` finds.
+    pub fn new(load: Box<Load>) -> Self {
+        Self { load, known: BTreeMap::new(), asked: 0 }
     }
 
-    /// The reference of `model`, read when it is first asked for. `None` where the repository does not have that very bundle,
-    /// by its digest, or no such profile in it; the reason is logged once a minute.
-    pub fn of(&self, model: &ModelRef) -> Option<Arc<Reference>> {
-        let now = chassis::clock::monotonic();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Found { reference, looked_at }) = known.get(model)
-            && (reference.is_some() || now.duration_since(*looked_at) < MISSED_FOR)
-        {
-            return reference.clone();
-        }
-        let ModelRef { name, version, .. } = model;
-        let reference = match self.load(model) {
-            Ok(reference) => {
-                info!(name, version, "read the reference profile");
-                Some(Arc::new(reference))
+    /// The profiles called `profile` in the bundles of a repository. One whose bundle has another digest than the verdicts is not
+    /// theirs.
+    pub fn directory(root: &Path, profile: &str) -> Self {
+        let (repository, profile) = (Repository::directory(root), profile.to_owned());
+        Self::new(Box::new(move |model| load(&repository, &profile, model)))
+    }
+
+    /// The reference of `model`, if there is one. That there is none is said once.
+    pub(crate) fn of(&mut self, model: &Model, now: Instant) -> Option<Arc<Reference>> {
+        self.asked += 1;
+        let asked = self.asked;
+        if let Some(known) = self.known.get_mut(model) {
+            known.asked = asked;
+            if known.reference.is_some() || now < known.look_at {
+                return known.reference.clone();
             }
+        }
+        let reference = match (self.load)(model) {
+            Ok(reference) => Some(Arc::new(reference)),
             Err(reason) => {
-                warn!(name, version, reason, "this model's verdicts are not counted for drift");
+                if !self.known.contains_key(model) {
+                    let digest = &model.digest;
+                    warn!(%model, digest, reason, "no reference, so its drift is not watched");
+                }
                 None
             }
         };
-        if REMEMBERED_MAX <= known.len() {
-            known.clear();
+        if let Some(found) = &reference {
+            info!(%model, reviews = found.n(), "watching the drift of a model version");
         }
-        known.insert(model.clone(), Found { reference: reference.clone(), looked_at: now });
+        let known = Known {
+            reference: reference.clone(),
+            look_at: now + LOOK_AGAIN_AFTER,
+            asked,
+            is_said: false,
+        };
+        self.known.insert(model.clone(), known);
+        self.forget_the_oldest();
         reference
     }
 
-    /// Reads the manifest and the reference of `model`, and nothing else of the bundle; or says why not.
-    pub fn load(&self, model: &ModelRef) -> Result<Reference, String> {
-        let name =
-            ModelName::new(&model.name, &model.version).map_err(|error| error.to_string())?;
-        let directory = self.folder.join(name.path());
-        let manifest = read(&directory.join(MANIFEST), MANIFEST_BYTES_MAX)?;
-        let found = Digest::of(&manifest);
-        if found.as_str() != model.digest {
-            return Err(format!(
-                "{} is of another bundle: the verdicts are of {}, this is {found}",
-                directory.display(),
-                model.digest
-            ));
+    /// Says, once for each version, that something of `model` cannot be counted.
+    pub(crate) fn say_uncounted(&mut self, model: &Model, reason: &dyn std::fmt::Display) {
+        if let Some(known) = self.known.get_mut(model).filter(|known| !known.is_said) {
+            known.is_said = true;
+            warn!(%model, %reason, "not counted for drift; said once, the others are in `drift.unwatched`");
         }
-        let text = std::str::from_utf8(&manifest).map_err(|error| error.to_string())?;
-        let manifest = Manifest::parse(text)?;
-        let path = directory.join(REFERENCE);
-        let bytes = read(&path, REFERENCE_BYTES_MAX)?;
-        if Digest::of(&bytes) != manifest.digests.reference {
-            return Err(format!("{} was changed after packing: copy it again", path.display()));
+    }
+
+    fn forget_the_oldest(&mut self) {
+        while KNOWN_MAX < self.known.len() {
+            let oldest = self.known.iter().min_by_key(|(_, known)| known.asked);
+            let Some(model) = oldest.map(|(model, _)| model.clone()) else { return };
+            self.known.remove(&model);
         }
-        Reference::from_json(&bytes, &self.profile)
-            .map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 
-/// The file's bytes, `bytes_max` at most.
-fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
-    let told = |error: io::Error| format!("{}: {error}", path.display());
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(told)?;
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(told)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= bytes_max) {
-        Ok(bytes)
-    } else {
-        Err(format!("{} has more than {bytes_max} bytes", path.display()))
+/// The profile called `profile` in the bundle of `model`, by its digest; or why there is none.
+pub fn load(repository: &Repository, profile: &str, model: &Model) -> Result<Reference, String> {
+    let name: ModelName = format!("{}@{}", model.name, model.version)
+        .parse()
+        .map_err(|error: models::InvalidModelName| error.to_string())?;
+    let (digest, bytes) = repository.reference(&name).map_err(|error| error.to_string())?;
+    if digest.to_string() != model.digest {
+        return Err(format!("the bundle {name} here has the digest {digest}"));
     }
+    Reference::from_json(&bytes, profile).map_err(|error| format!("its reference {error}"))
 }
 
-impl fmt::Debug for References {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for References {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("References")
-            .field("folder", &self.folder)
-            .field("profile", &self.profile)
+            .field("known", &self.known.len())
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chassis::clock;
+
     use super::*;
 
-    const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models");
+    const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/models");
 
-    fn tiny() -> ModelRef {
-        let manifest = fs::read(Path::new(TINY).join("tiny/1/model.toml")).unwrap();
-        ModelRef {
-            name: "tiny".to_owned(),
-            version: "1".to_owned(),
-            digest: Digest::of(&manifest).to_string(),
-        }
+    fn model(version: &str, digest: &str) -> Model {
+        let [name, version, digest] = ["tiny", version, digest].map(str::to_owned);
+        Model { name, version, digest }
+    }
+
+    fn digest(version: &str) -> String {
+        let name = format!("tiny@{version}").parse().unwrap();
+        Repository::directory(MODELS).reference(&name).unwrap().0.to_string()
     }
 
     #[test]
-    fn a_model_has_the_reference_of_its_very_bundle() {
-        let references = References::open(TINY, drift::reference::WHOLE);
-        let first = references.of(&tiny()).unwrap();
-        assert!(Arc::ptr_eq(&first, &references.of(&tiny()).unwrap()), "read once");
-        for wrong in [
-            ModelRef { digest: "sha256:00".to_owned(), ..tiny() },
-            ModelRef { version: "9".to_owned(), ..tiny() },
-            ModelRef { name: "../tiny".to_owned(), ..tiny() },
-        ] {
-            assert!(references.of(&wrong).is_none(), "{wrong:?}");
-        }
-        assert!(References::open(TINY, "no such profile").of(&tiny()).is_none());
+    fn a_reference_is_that_of_the_very_bundle() {
+        let mut references = References::directory(Path::new(MODELS), drift::reference::WHOLE);
+        let now = clock::monotonic();
+        assert!(references.of(&model("1", &digest("1")), now).is_some());
+        assert!(references.of(&model("2", &digest("2")), now).is_some());
+        assert!(references.of(&model("1", &digest("2")), now).is_none());
+        assert!(references.of(&model("9", &digest("1")), now).is_none());
+        assert!(references.of(&model("../1", &digest("1")), now).is_none());
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let references = References::open(TINY, drift::reference::WHOLE);
-        for number in 0..3 * REMEMBERED_MAX {
-            references.of(&ModelRef { digest: number.to_string(), ..tiny() });
+    fn a_bundle_that_comes_later_is_found_after_a_while() {
+        let mut looks = 0;
+        let json = std::fs::read(format!("{MODELS}/tiny/1/reference.json")).unwrap();
+        let mut references = References::new(Box::new(move |_model| {
+            looks += 1;
+            if looks < 2 {
+                return Err("not yet".to_owned());
+            }
+            Reference::from_json(&json, drift::reference::WHOLE).map_err(|error| error.to_string())
+        }));
+        let (now, one) = (clock::monotonic(), model("1", "a"));
+        assert!(references.of(&one, now).is_none());
+        assert!(references.of(&one, now + LOOK_AGAIN_AFTER / 2).is_none(), "looked too soon");
+        assert!(references.of(&one, now + LOOK_AGAIN_AFTER).is_some());
+        for version in 0..100 {
+            references.of(&model(&version.to_string(), "b"), now);
         }
-        assert!(references.known.lock().unwrap().len() <= REMEMBERED_MAX);
+        assert_eq!(references.known.len(), KNOWN_MAX);
     }
 }

@@ -1,4 +1,6 @@
-//! All that can be set of the sink: the section `[sink]`.
+//! All that can be set of the sink: the sections `[sink]` and `[drift]`.
+
+mod drift;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -7,6 +9,8 @@ use std::{
 
 use chassis::Backoff;
 use serde::{Deserialize, Serialize};
+
+pub use drift::{DriftSettings, Unnamed};
 
 /// The section `[sink]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

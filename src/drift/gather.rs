@@ -10,14 +10,14 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use drift::{Model, Reference, Window};
 use jiff::{SignedDuration, Timestamp};
-use models::ModelName;
+use models::{ModelName, Repository};
 use schemas::{ReviewId, Verdict};
 use sink::{
-    References,
     feedback::{
         Outcome,
         join::{self, Label},
     },
+    references,
 };
 use store::{FeedbackRow, Row, VerdictStore};
 
@@ -48,7 +48,9 @@ pub(super) struct Question<'a> {
     /// As for the loop that counts labels while the line runs.
     pub(super) late_after: Duration,
     pub(super) store: &'a dyn VerdictStore,
-    pub(super) references: &'a References,
+    /// The bundles, with what verdicts are compared with.
+    pub(super) repository: Repository,
+    pub(super) profile: &'a str,
 }
 
 /// The windows of one model.
@@ -214,7 +216,8 @@ fn gathered<'a>(
         }
         Entry::Vacant(entry) => {
             let model = entry.key().clone();
-            let reference = question.references.load(&verdict.model).map_err(|reason| {
+            let reference = references::load(&question.repository, question.profile, &model);
+            let reference = reference.map_err(|reason| {
                 anyhow!("no reference for {model}: {reason} (another folder: --models)")
             })?;
             let (reference, windows) = (Arc::new(reference), BTreeMap::new());

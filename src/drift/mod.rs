@@ -21,8 +21,7 @@ mod tests;
 use std::{fs, io::Write as _, num::NonZeroU32};
 
 use anyhow::{Context as _, bail};
-use models::ModelName;
-use sink::References;
+use models::{ModelName, Repository};
 
 use self::{
     args::{DriftCommand, ReportArgs},
@@ -52,14 +51,15 @@ async fn report(args: &ReportArgs) -> anyhow::Result<()> {
     let period = period(args)?;
     let model: Option<ModelName> =
         args.model.as_deref().map(str::parse).transpose().context("in --model")?;
-    let references = References::open(settings.drift_models()?, &settings.drift.profile);
+    let drift = settings.drift()?;
     let store = store::connect(&settings.store()).await?;
     let question = gather::Question {
         period,
         model,
         late_after: settings.feedback.late_after,
         store: &*store,
-        references: &references,
+        repository: Repository::directory(drift.repository()),
+        profile: &drift.profile,
     };
     let gathered: Vec<Gathered> = gather::windows(&question).await?;
     let mut reports: Vec<Report> = gathered.into_iter().filter_map(Report::of).collect();

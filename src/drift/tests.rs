@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, fs, num::NonZeroU32, path::Path, sync::Arc, tim
 
 use drift::Signal;
 use jiff::{SignedDuration, Timestamp};
+use models::Repository;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use schemas::{DriftFeatures, Feedback, ModelRef, Origin, ReviewId, Verdict};
-use sink::References;
 use store::{FeedbackRow, Row, SqliteSettings, SqliteStore, VerdictStore};
 use tempfile::TempDir;
 
@@ -144,13 +144,13 @@ async fn reports(
     period: Period,
     model: Option<&str>,
 ) -> Result<Vec<Report>, String> {
-    let references = References::open(MODELS, drift::reference::WHOLE);
     let question = Question {
         period,
         model: model.map(|model| model.parse().unwrap()),
         late_after: Duration::from_hours(1),
         store,
-        references: &references,
+        repository: Repository::directory(MODELS),
+        profile: drift::reference::WHOLE,
     };
     let gathered = gather::windows(&question).await.map_err(|error| format!("{error:#}"))?;
     let mut reports: Vec<_> = gathered.into_iter().filter_map(Report::of).collect();

@@ -21,6 +21,18 @@ async fn what_goes_wrong_arrives_and_so_does_its_end() {
     let watch = Watch::start(&line, &post).await;
     let load = line.load();
 
+    // The reviews of the load are all of one kind, and people contradict most verdicts.
+    let contradicted = now();
+    let people = line.contradiction();
+    let told = post.has(Way::Slack, &["[FIRING warning] VerdictDrift"]).await;
+    assert!(told.text.contains("/VerdictDrift.md"), "no runbook: {}", told.text);
+    print("drift begins", contradicted, "VerdictDrift", &told);
+    for way in [Way::Slack, Way::Mail] {
+        let told = post.has(way, &["[FIRING critical] VerdictRealisedAccuracyLow"]).await;
+        assert!(told.text.contains("/VerdictRealisedAccuracyLow.md"), "no runbook: {}", told.text);
+        print("wrong verdicts", contradicted, "VerdictRealisedAccuracyLow", &told);
+    }
+
     let poisoned = now();
     let poison = line.poison();
     every_panel_has_data(&watch).await;
@@ -30,6 +42,7 @@ async fn what_goes_wrong_arrives_and_so_does_its_end() {
     assert!(told.text.contains("/VerdictDeadLetterShare.md"), "no runbook: {}", told.text);
     print("dead letters begin", poisoned, "VerdictDeadLetterShare", &told);
     drop(poison);
+    drop(people);
     let cleaned = now();
     let told = post.has(Way::Slack, &["[RESOLVED] VerdictDeadLetterShare"]).await;
     print("dead letters cease", cleaned, "VerdictDeadLetterShare", &told);

@@ -10,6 +10,8 @@ use std::{
 };
 
 use broker::{Outgoing, Publish as _, kafka::KafkaPublish, kafka::KafkaSettings};
+use drift::{Features, Model, Reference, Window};
+use models::Repository;
 use reqwest::{Client, StatusCode};
 use schemas::{Record, topics};
 use serde_json::json;
@@ -22,6 +24,11 @@ use crate::form::{Process, free_address, until};
 const REVIEW_EVERY: Duration = Duration::from_millis(50);
 /// Between two records that are no reviews: a seventh of all, more than the alert allows and less than the breaker does.
 const POISON_EVERY: Duration = Duration::from_millis(150);
+/// Labels that come at once, and how often.
+const LABELS: u64 = 40;
+const LABELS_EVERY: Duration = Duration::from_millis(500);
+/// Where the model lies, seen from the workspace.
+const MODELS: &str = "tests/fixtures/models";
 /// Of so many requests one breaks a rule and is answered with 4xx.
 const MISTAKEN_EVERY: u64 = 10;
 /// Longest wait of a client for its answer.
@@ -76,6 +83,22 @@ impl Line {
         clients
     }
 
+    /// People who contradict most verdicts, as sums of what they say.
+    pub(crate) fn contradiction(&self) -> JoinSet<()> {
+        let kafka = KafkaPublish::connect(&KafkaSettings::at(self.kafka.to_string()), 100).unwrap();
+        let value = serde_json::to_vec(&contradicted()).unwrap();
+        let mut people = JoinSet::new();
+        people.spawn(async move {
+            loop {
+                let record = Record { value: Some(value.clone()), ..Record::default() };
+                let topic = topics::DRIFT_WINDOWS.into();
+                kafka.publish(Outgoing { topic, record }).await.unwrap();
+                tokio::time::sleep(LABELS_EVERY).await;
+            }
+        });
+        people
+    }
+
     /// Records that are no reviews, and one that is no verdict.
     pub(crate) fn poison(&self) -> JoinSet<()> {
         let kafka = KafkaPublish::connect(&KafkaSettings::at(self.kafka.to_string()), 100).unwrap();
@@ -93,6 +116,35 @@ impl Line {
         });
         poison
     }
+}
+
+/// A window of verdicts of which people say that most are wrong.
+fn contradicted() -> Window {
+    let name = "tiny@1".parse().unwrap();
+    let (digest, json) = Repository::directory(MODELS).reference(&name).unwrap();
+    let reference = Reference::from_json(&json, drift::reference::WHOLE).unwrap();
+    let [name, version] = ["tiny", "1"].map(str::to_owned);
+    let model = Model { name, version, digest: digest.to_string() };
+    let mut window = Window::empty(model, &reference).unwrap();
+    let (positive, negative) = (("positive".to_owned(), 0.9), ("negative".to_owned(), 0.1));
+    let features = Features {
+        label: "positive".to_owned(),
+        confidence: 0.9,
+        probabilities: [positive, negative].into(),
+        tokens: 8,
+        special_tokens: 2,
+        unknown_tokens: 0,
+        truncated: false,
+        cross_entropy: None,
+        projection: None,
+        language: None,
+    };
+    let now_ms = chassis::clock::now().as_millisecond();
+    for number in 0..LABELS {
+        window.record(&reference, now_ms, &features).unwrap();
+        window.record_label(&reference, 0.9, number % 4 == 0).unwrap();
+    }
+    window
 }
 
 async fn post(address: SocketAddr) {
@@ -118,9 +170,18 @@ async fn ready(address: SocketAddr) {
 
 fn start_whole(folder: &Path, http: SocketAddr, kafka: SocketAddr) -> Process {
     let mut command = program(Path::new(env!("CARGO_BIN_EXE_verdict")));
-    command.args(["up", "--models", "tests/fixtures/models", "--model", "tiny@1", "--data"]);
+    command.args(["up", "--models", MODELS, "--model", "tiny@1", "--data"]);
     command.arg(folder.join("data"));
     command.args(["--http", &http.to_string(), "--kafka-listen", &kafka.to_string()]);
+    // Windows that fill within seconds.
+    for setting in [
+        "drift.partial_every=200ms",
+        "drift.window_reviews=50",
+        "drift.decisions.reviews_min=50",
+        "drift.decisions.labels_min=20",
+    ] {
+        command.args(["--set", setting]);
+    }
     Process::start(&mut command)
 }
 

@@ -6,6 +6,7 @@ mod checking;
 mod collector;
 mod command_line;
 mod dead_letters;
+mod drifting;
 mod exactly_once;
 mod feedback;
 mod line;

@@ -1,6 +1,6 @@
 //! Reading records and swapping them for others, atomically.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     delivery::{Delivery, Outgoing, Progress},
@@ -32,6 +32,28 @@ pub trait Exchange: Send {
     /// How the partitions of this replica stand, as far as is known; a few seconds old.
     fn standing(&self) -> Standing {
         Standing::default()
+    }
+
+    /// What this replica has been given. Exact after each [`poll`](Exchange::poll), since a rebalance is let in there only.
+    fn assignment(&self) -> Assignment {
+        Assignment::default()
+    }
+}
+
+/// The partitions of a replica, by topic and number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Those that it has.
+    pub partitions: BTreeSet<(Arc<str>, i32)>,
+    /// How often partitions came or went. Between two looks with the same number nobody else had them, so what was concluded from
+    /// their records still holds.
+    pub changes: u64,
+}
+
+impl Assignment {
+    /// Whether it has partition `number` of `topic`.
+    pub fn has(&self, topic: &str, number: i32) -> bool {
+        self.partitions.iter().any(|(name, it)| &**name == topic && *it == number)
     }
 }
 

@@ -19,7 +19,7 @@ pub mod standing;
 pub mod subscribe;
 
 pub use delivery::{Delivery, Outgoing, Progress};
-pub use exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX};
+pub use exchange::{Assignment, Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX};
 pub use publish::{Publish, PublishError, RECORD_BYTES_MAX};
 pub use standing::{PartitionStanding, Standing};
 pub use subscribe::{Subscribe, SubscribeError, TailFrom};

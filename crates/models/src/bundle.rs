@@ -150,7 +150,7 @@ fn golden_cases(bytes: &[u8], manifest: &Manifest) -> Result<Vec<GoldenCase>, St
     Ok(cases)
 }
 
-fn read_checked(
+pub(crate) fn read_checked(
     directory: &Path,
     file: &str,
     bytes_max: u64,
@@ -169,7 +169,7 @@ fn read_checked(
 }
 
 /// The file's bytes, at most `bytes_max` of them whatever the file system says of its size.
-fn read(directory: &Path, file: &str, bytes_max: u64) -> Result<Vec<u8>, BundleError> {
+pub(crate) fn read(directory: &Path, file: &str, bytes_max: u64) -> Result<Vec<u8>, BundleError> {
     let path = directory.join(file);
     let mut bytes = Vec::new();
     match File::open(&path).and_then(|opened| opened.take(bytes_max + 1).read_to_end(&mut bytes)) {

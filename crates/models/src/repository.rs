@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Bundle, BundleError, ModelName, bundle::MANIFEST, name::is_name};
+use crate::{
+    Bundle, BundleError, Digest, Manifest, ModelName,
+    bundle::{self, MANIFEST, MANIFEST_BYTES_MAX, REFERENCE, REFERENCE_BYTES_MAX},
+    name::is_name,
+};
 
 /// A place that holds bundles.
 #[derive(Clone, Debug)]
@@ -52,6 +56,24 @@ impl Repository {
             return Err(BundleError::Refused { path, reason });
         }
         Ok(bundle)
+    }
+
+    /// The digest of a bundle and its reference profile, checked against the manifest, for whoever needs neither network nor
+    /// tokenizer: a few kilobytes are read of it.
+    pub fn reference(&self, model: &ModelName) -> Result<(Digest, Vec<u8>), BundleError> {
+        let path = self.manifest_path(model);
+        if !path.is_file() {
+            return Err(self.unknown(model)?);
+        }
+        let directory = self.root.join(model.path());
+        let manifest_bytes = bundle::read(&directory, MANIFEST, MANIFEST_BYTES_MAX)?;
+        let refused = |reason| BundleError::Refused { path: path.clone(), reason };
+        let text = std::str::from_utf8(&manifest_bytes)
+            .map_err(|error| refused(format!("not UTF-8: {error}")))?;
+        let manifest = Manifest::parse(text).map_err(&refused)?;
+        let stated = &manifest.digests.reference;
+        let reference = bundle::read_checked(&directory, REFERENCE, REFERENCE_BYTES_MAX, stated)?;
+        Ok((Digest::of(&manifest_bytes), reference))
     }
 
     fn manifest_path(&self, model: &ModelName) -> PathBuf {

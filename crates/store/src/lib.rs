@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`VerdictStore`]: the contract, held by one suite for every store (`tests/contract.rs`)
 //! - [`row`]: a verdict to be written, and which of two wins; [`refused`]: a record that could not become a row
+//! - [`judged`]: a window of verdicts that was judged for drift
 //! - [`page`]: what is read a page at a time; [`digest`]: all rows in one number
 //! - [`settings`] and [`connect()`]: from settings to a store
 //! - [`cql`]: a cluster; [`sqlite`]: one file, for a laptop; [`memory`]: none, for tests
@@ -13,6 +14,7 @@ pub mod digest;
 mod feedback;
 mod headers;
 mod hex;
+pub mod judged;
 pub mod memory;
 pub mod page;
 pub mod refused;
@@ -20,9 +22,10 @@ pub mod row;
 pub mod settings;
 pub mod sqlite;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, ops::Range};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use schemas::{ReviewId, Verdict};
 
 pub use connect::{ConnectError, connect, migrate};
@@ -32,6 +35,7 @@ pub use cql::{
 };
 pub use digest::{Digest, digest};
 pub use feedback::FeedbackRow;
+pub use judged::JudgedWindow;
 pub use memory::MemoryStore;
 pub use page::{Page, PageToken, SourceDay};
 pub use refused::{RefusedRecord, record_digest};
@@ -84,6 +88,18 @@ pub trait VerdictStore: Debug + Send + Sync + 'static {
         from: Option<&PageToken>,
         limit: usize,
     ) -> Result<Page<FeedbackRow>, StoreError>;
+
+    /// Keeps windows that were judged for drift, durably, before it returns. Idempotent: of two judgements of one window the one that
+    /// was made later stays, whatever the order.
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError>;
+
+    /// The judged windows whose last review was written in `period`, the newest first, `count_max` at most. `Refused` where the
+    /// period is longer than [`judged::PERIOD_DAYS_MAX`] days.
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError>;
 
     /// Keeps records that cannot become rows, durably, before it returns. Idempotent: the same record from the same place is
     /// kept once, with the reason that was given first.

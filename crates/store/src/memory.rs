@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,8 +11,8 @@ use jiff::Timestamp;
 use schemas::{ReviewId, Verdict};
 
 use crate::{
-    FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
-    feedback,
+    FeedbackRow, JudgedWindow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
+    VerdictStore, feedback, judged,
     page::{self, Kind},
 };
 
@@ -26,6 +27,7 @@ struct Tables {
     rows: BTreeMap<ReviewId, Row>,
     feedback: BTreeMap<FeedbackKey, FeedbackRow>,
     refused: Vec<RefusedRecord>,
+    judged: BTreeMap<(String, i64, i64), JudgedWindow>,
 }
 
 /// What makes two pieces of feedback the same: review, time, person and label.
@@ -127,6 +129,31 @@ impl VerdictStore for MemoryStore {
         let after = from.map(|token| token.number(Kind::Feedback)).transpose()?;
         let tables = self.tables();
         Ok(numbered(Kind::Feedback, tables.feedback.values(), after, limit))
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        for one in judged {
+            let present = tables.judged.get(&one.key());
+            if present.is_none_or(|present| present.judged_at <= one.judged_at) {
+                tables.judged.insert(one.key(), one.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        judged::days(period)?;
+        let tables = self.tables();
+        let found = tables.judged.values().filter(|one| period.contains(&one.last_at));
+        let mut found: Vec<_> = found.cloned().collect();
+        found.sort_by(JudgedWindow::order);
+        found.truncate(count_max);
+        Ok(found)
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! Finding verdicts and following them.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, ops::Range, time::Duration};
 
 use axum::{
     Router,
@@ -9,9 +9,11 @@ use axum::{
 };
 use futures::StreamExt as _;
 use ingest::Settings;
+use jiff::Timestamp;
 use schemas::{ReviewId, Verdict};
 use store::{
-    FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+    FeedbackRow, JudgedWindow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
+    VerdictStore,
 };
 use tower::ServiceExt as _;
 
@@ -188,6 +190,18 @@ impl VerdictStore for Away {
         _: Option<&PageToken>,
         _: usize,
     ) -> Result<Page<FeedbackRow>, StoreError> {
+        away()
+    }
+
+    async fn keep_judgements(&self, _: &[JudgedWindow]) -> Result<(), StoreError> {
+        away()
+    }
+
+    async fn judgements(
+        &self,
+        _: &Range<Timestamp>,
+        _: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
         away()
     }
 

@@ -6,12 +6,14 @@
 use std::{fs, path::PathBuf};
 
 use jiff::Timestamp;
-use schemas::{DeathNote, Feedback, Record, Review, Verdict, record::Header, review::Place};
+use schemas::{
+    DeathNote, DriftAlert, Feedback, Record, Review, Verdict, record::Header, review::Place,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 const PLACE: Place<'static> = Place { topic: "reviews.v1", partition: 3, offset: 42 };
-const KINDS: [&str; 4] = ["review", "verdict", "feedback", "dead-letter"];
+const KINDS: [&str; 5] = ["review", "verdict", "feedback", "dead-letter", "drift-alert"];
 
 /// One file.
 #[derive(Deserialize)]
@@ -94,6 +96,7 @@ fn read(kind: &str, record: &Record) -> Value {
             serde_json::from_str(&serde_json::to_string(&verdict).unwrap()).unwrap()
         }
         "feedback" => serde_json::to_value(Feedback::from_record(record).unwrap()).unwrap(),
+        "drift-alert" => serde_json::to_value(DriftAlert::from_record(record).unwrap()).unwrap(),
         "dead-letter" => {
             let note = DeathNote::read(record).unwrap();
             json!({
@@ -142,6 +145,7 @@ fn what_was_read_reads_the_same_once_written_again() {
             }
             "verdict" => Verdict::from_record(&record).unwrap().to_record(vec![]).unwrap(),
             "feedback" => Feedback::from_record(&record).unwrap().to_record(vec![], now).unwrap(),
+            "drift-alert" => DriftAlert::from_record(&record).unwrap().to_record().unwrap(),
             _ => continue,
         };
         assert_eq!(read(kind, &record), read(kind, &written), "{name}");

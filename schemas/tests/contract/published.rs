@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use schemars::{JsonSchema, generate::SchemaSettings};
-use schemas::{Feedback, IncomingReview, Verdict};
+use schemas::{DriftAlert, Feedback, IncomingReview, Verdict};
 use serde_json::{Value, json};
 
 use crate::golden;
@@ -16,11 +16,12 @@ fn schema<T: JsonSchema>() -> Value {
 }
 
 /// Name of the file, kind of golden record, schema.
-fn all() -> [(&'static str, &'static str, Value); 3] {
+fn all() -> [(&'static str, &'static str, Value); 4] {
     [
         ("review.v1", "review", schema::<IncomingReview>()),
         ("verdict.v1", "verdict", schema::<Verdict>()),
         ("feedback.v1", "feedback", schema::<Feedback>()),
+        ("drift-alert.v1", "drift-alert", schema::<DriftAlert>()),
     ]
 }
 
@@ -91,6 +92,7 @@ fn a_schema_refuses_what_the_code_refuses() {
         ("verdict.v1", json!({"id": "a"})),
         ("feedback.v1", json!({"id": "a"})),
         ("feedback.v1", json!({"id": "a", "label": ""})),
+        ("drift-alert.v1", json!({"signal": "labels", "change": "stayed"})),
     ];
     for (name, value) in refused {
         let (_, _, schema) = all().into_iter().find(|(found, ..)| *found == name).unwrap();

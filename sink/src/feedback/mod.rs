@@ -35,11 +35,7 @@ use crate::{
     writer::STANDING_EVERY,
 };
 
-pub use self::{
-    connect::connect,
-    join::Outcome,
-    settings::{DriftSettings, Settings},
-};
+pub use self::{connect::connect, join::Outcome, settings::Settings};
 
 /// What the loop works with, made by whoever starts it.
 pub struct Parts {
@@ -48,7 +44,7 @@ pub struct Parts {
     /// Has the verdicts, takes the labels.
     pub store: Arc<dyn VerdictStore>,
     /// What the labels' windows are made for.
-    pub references: Arc<References>,
+    pub references: References,
     /// Where it says how it fares.
     pub check: Check,
     /// Asks it to finish what is in hand and leave.
@@ -70,7 +66,7 @@ pub enum JoinerError {
 pub struct Joiner {
     exchange: Box<dyn Exchange>,
     desk: Desk,
-    references: Arc<References>,
+    references: References,
     settings: Settings,
     instruments: Instruments,
     lags: Lags,
@@ -150,7 +146,7 @@ impl Joiner {
         fault::point("feedback_before_rows");
         let Some(untaken) = self.desk.keep(&mut settled, deliveries)? else { return Ok(()) };
         fault::point("feedback_after_rows");
-        let counted = Counted::of(&mut settled, &self.references);
+        let counted = Counted::of(&mut settled, &mut self.references, clock::monotonic());
         let outbox = counted.outbox().map_err(StoreError::Refused)?;
         self.commit(outbox, deliveries)?;
         fault::point("feedback_after_commit");

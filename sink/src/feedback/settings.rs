@@ -1,6 +1,6 @@
-//! All that can be set of the feedback loop: the section `[feedback]`; and of what its labels are counted for: `[drift]`.
+//! All that can be set of the feedback loop: the section `[feedback]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use chassis::{Backoff, hostname::Nameless};
 use serde::{Deserialize, Serialize};
@@ -33,17 +33,6 @@ pub struct Settings {
     pub backoff: Backoff,
 }
 
-/// The section `[drift]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DriftSettings {
-    /// The model repository, a folder of `<model>/<version>/`: what verdicts are compared with is in the bundles. Where a
-    /// model's bundle is not there, its labels are kept and not counted.
-    pub models: PathBuf,
-    /// The profile of a bundle's `reference.json`.
-    pub profile: String,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -56,12 +45,6 @@ impl Default for Settings {
             unknown_wait: Duration::from_secs(10),
             backoff: Backoff { max: Duration::from_secs(5), ..Backoff::default() },
         }
-    }
-}
-
-impl Default for DriftSettings {
-    fn default() -> Self {
-        Self { models: PathBuf::from("models"), profile: drift::reference::WHOLE.to_owned() }
     }
 }
 

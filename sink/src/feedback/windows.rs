@@ -2,7 +2,7 @@
 //!
 //! Of one second, since windows of drift are of whole seconds, however long they are: so none of these reaches into two.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use broker::Outgoing;
 use drift::{Model, Window};
@@ -17,21 +17,30 @@ pub(super) struct Counted(BTreeMap<(Model, i64), Window>);
 
 impl Counted {
     /// Counts all that is joined; what cannot be counted is noted as such.
-    pub(super) fn of(settled: &mut [Settled<'_>], references: &References) -> Self {
+    pub(super) fn of(
+        settled: &mut [Settled<'_>],
+        references: &mut References,
+        now: Instant,
+    ) -> Self {
         let mut counted = Self::default();
         for one in settled.iter_mut().filter(|one| one.outcome == Outcome::Joined) {
-            if counted.count(one, references).is_none() {
+            if counted.count(one, references, now).is_none() {
                 one.outcome = Outcome::Uncounted;
             }
         }
         counted
     }
 
-    fn count(&mut self, settled: &Settled<'_>, references: &References) -> Option<()> {
+    fn count(
+        &mut self,
+        settled: &Settled<'_>,
+        references: &mut References,
+        now: Instant,
+    ) -> Option<()> {
         let (label, verdict) = (settled.label, settled.verdict?);
-        let reference = references.of(&verdict.model)?;
         let ModelRef { name, version, digest } = verdict.model.clone();
         let model = Model { name, version, digest };
+        let reference = references.of(&model, now)?;
         let (ms, is_correct) =
             (label.came_at.as_millisecond(), verdict.label == label.row.feedback.label);
         let key = (model.clone(), label.came_at.as_second());

@@ -30,7 +30,6 @@ pub(crate) const SCORED_AT: &str = "2025-03-01T12:00:00Z";
 pub(crate) struct World {
     pub(crate) broker: MemoryBroker,
     pub(crate) store: Arc<dyn VerdictStore>,
-    pub(crate) references: Arc<References>,
     pub(crate) health: Health,
     pub(crate) runtime: Runtime,
     pub(crate) settings: Settings,
@@ -51,7 +50,6 @@ impl World {
         Self {
             broker,
             store,
-            references: Arc::new(References::open(MODELS, drift::reference::WHOLE)),
             health: Health::new(),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -94,7 +92,7 @@ impl World {
         let parts = Parts {
             exchange,
             store: Arc::clone(&self.store),
-            references: Arc::clone(&self.references),
+            references: References::directory(Path::new(MODELS), drift::reference::WHOLE),
             check: self.health.register("feedback"),
             stop,
         };

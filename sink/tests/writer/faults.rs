@@ -1,16 +1,19 @@
 //! A subscription and a store that fail by chance, in every way that their traits allow.
 
 use std::{
+    ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use broker::{Delivery, Progress, Subscribe, SubscribeError, memory::MemorySubscribe};
+use jiff::Timestamp;
 use rand::{Rng as _, rngs::StdRng};
 use schemas::{ReviewId, Verdict};
 use store::{
-    FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError, VerdictStore,
+    FeedbackRow, JudgedWindow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
+    VerdictStore,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -200,6 +203,18 @@ impl VerdictStore for FaultyStore {
         limit: usize,
     ) -> Result<Page<FeedbackRow>, StoreError> {
         self.inner.scan_feedback(from, limit).await
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        self.inner.keep_judgements(judged).await
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        self.inner.judgements(period, count_max).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! One thing that goes wrong at a time, and what is seen from outside.
 
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,8 +19,8 @@ use jiff::Timestamp;
 use schemas::{ReviewId, Verdict, topics::VERDICTS};
 use sink::{Parts, Settings, WriterError};
 use store::{
-    FeedbackRow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
-    VerdictStore,
+    FeedbackRow, JudgedWindow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay,
+    StoreError, VerdictStore,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -116,6 +117,18 @@ impl VerdictStore for Scripted {
         limit: usize,
     ) -> Result<Page<FeedbackRow>, StoreError> {
         self.inner.scan_feedback(from, limit).await
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        self.inner.keep_judgements(judged).await
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        self.inner.judgements(period, count_max).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     delivery::{Delivery, Outgoing, Progress},
-    exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX},
+    exchange::{Assignment, Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX},
     publish::record_bytes,
     standing::Standing,
 };
@@ -229,6 +229,10 @@ impl Exchange for KafkaExchange {
 
     fn standing(&self) -> Standing {
         self.consumer.context().standing()
+    }
+
+    fn assignment(&self) -> Assignment {
+        self.consumer.context().state().assignment.clone()
     }
 }
 

@@ -14,6 +14,7 @@ use rdkafka::{
 
 use super::client::{log_error, log_line};
 use crate::{
+    exchange::Assignment,
     ledger::{Ledger, Partition},
     standing::{Report, Reports, Standing},
 };
@@ -41,6 +42,7 @@ pub(super) struct State {
     /// partition. With that new generation a member that was thrown out and came back could commit what another
     /// has committed meanwhile; with this one it is refused.
     pub(super) generation: Option<Arc<ConsumerGroupMetadata>>,
+    pub(super) assignment: Assignment,
     reports: Reports,
 }
 
@@ -88,6 +90,8 @@ impl ConsumerContext for Membership {
                 let mut state = self.state();
                 state.generation = generation;
                 state.is_assigned = true;
+                state.assignment.partitions.extend(partitions(added));
+                state.assignment.changes += 1;
                 tracing::info!(partitions = ?partitions(added), "partitions assigned");
             }
             Rebalance::Revoke(removed) => {
@@ -95,7 +99,9 @@ impl ConsumerContext for Membership {
                 let mut state = self.state();
                 for partition in &removed {
                     state.ledger.revoke(partition);
+                    state.assignment.partitions.remove(partition);
                 }
+                state.assignment.changes += 1;
                 tracing::info!(partitions = ?removed, "partitions revoked");
             }
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     delivery::{Delivery, Outgoing, Progress},
-    exchange::{Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX},
+    exchange::{Assignment, Exchange, ExchangeError, OUTBOX_RECORD_BYTES_MAX},
     publish::record_bytes,
     standing::Standing,
 };
@@ -141,6 +141,10 @@ impl Exchange for MemoryExchange {
 
     fn standing(&self) -> Standing {
         self.member.standing()
+    }
+
+    fn assignment(&self) -> Assignment {
+        self.member.assignment()
     }
 }
 

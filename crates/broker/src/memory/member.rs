@@ -9,6 +9,7 @@ use std::{
 use super::{MemoryBroker, State};
 use crate::{
     delivery::Delivery,
+    exchange::Assignment,
     ledger::{Ledger, Partition},
     standing::{PartitionStanding, Standing},
 };
@@ -26,6 +27,8 @@ pub(super) struct Member {
     /// Which partition is read first in the next poll: each in turn.
     turn: usize,
     pub(super) is_assigned: bool,
+    /// How often partitions came or went.
+    changes: u64,
 }
 
 /// A place in a group.
@@ -59,7 +62,16 @@ impl Member {
         topics: BTreeSet<Arc<str>>,
     ) -> Self {
         let is_assigned = seat.is_none();
-        Self { broker, ledger: Ledger::default(), seat, positions, topics, turn: 0, is_assigned }
+        Self {
+            broker,
+            ledger: Ledger::default(),
+            seat,
+            positions,
+            topics,
+            turn: 0,
+            is_assigned,
+            changes: 0,
+        }
     }
 
     /// Waits at most `wait` for something to read or a rebalance, then takes `max` records at most. A rebalance is settled
@@ -95,11 +107,13 @@ impl Member {
                 group.owners.remove(&partition);
                 self.positions.remove(&partition);
                 self.ledger.revoke(&partition);
+                self.changes += 1;
                 gave_up = true;
             } else if owner.is_none() && heir == Some(*id) {
                 let committed = group.committed.get(&partition).copied().unwrap_or(0);
                 group.owners.insert(partition.clone(), *id);
                 self.positions.insert(partition, committed);
+                self.changes += 1;
             }
         }
         self.is_assigned = true;
@@ -157,6 +171,11 @@ impl Member {
             (partition.clone(), PartitionStanding { lag, stalled: Duration::ZERO })
         });
         Standing(standing.collect())
+    }
+
+    /// The partitions that it has.
+    pub(super) fn assignment(&self) -> Assignment {
+        Assignment { partitions: self.positions.keys().cloned().collect(), changes: self.changes }
     }
 
     /// Whether it has this partition.

@@ -3,7 +3,7 @@
 //! # Layout
 //! - `address`, `session`: from settings to a session; `calls`: so many requests at once, with few attempts each
 //! - `schema`: the tables' version; [`migrate`]: making and upgrading them
-//! - `statements`: all that is asked; `columns`: a verdict as a row; `refused`, `feedback`: likewise
+//! - `statements`: all that is asked; `columns`: a verdict as a row; `refused`, `feedback`, `judged`: likewise
 //! - `trouble`: what errors mean to the caller
 //!
 //! # What it promises beyond the contract, and what not
@@ -16,6 +16,7 @@ pub(crate) mod address;
 mod calls;
 mod columns;
 mod feedback;
+mod judged;
 pub mod migrate;
 mod refused;
 mod schema;
@@ -23,7 +24,7 @@ mod session;
 mod statements;
 mod trouble;
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use chassis::clock;
@@ -44,8 +45,8 @@ use self::{
     statements::Statements,
 };
 use crate::{
-    ConnectError, FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
-    StoreSettings, VerdictStore,
+    ConnectError, FeedbackRow, JudgedWindow, Page, PageToken, RefusedRecord, Row, SourceDay,
+    StoreError, StoreSettings, VerdictStore, judged as judgements,
     page::{self, Kind},
 };
 
@@ -230,6 +231,39 @@ impl VerdictStore for CqlStore {
             self.page(&self.statements.scan_feedback, Kind::Feedback, from, limit).await?;
         let kept = rows::<feedback::Kept>(answer)?.into_iter().map(feedback::Kept::into_row);
         Ok(Page { items: kept.collect::<Result<_, _>>()?, next })
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        let now = clock::now();
+        let alive = judged
+            .iter()
+            .filter_map(|one| Some(judged::Columns::of(one, self.ttl(one.judged_at, now)?)));
+        let keep = |one| self.calls.run(&self.statements.keep_judged, one).boxed();
+        self.calls.all(alive.map(keep).collect()).await?;
+        Ok(())
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        let mut found: Vec<JudgedWindow> = Vec::new();
+        for day in judgements::days(period)? {
+            let left = count_max.saturating_sub(found.len());
+            if left == 0 {
+                break;
+            }
+            let left = i32::try_from(left).unwrap_or(i32::MAX);
+            // The first millisecond that is not before: whatever is kept is whole milliseconds.
+            let bound = |at: Timestamp| CqlTimestamp(judgements::ceiling_ms(at));
+            let values = (date(day), bound(period.start), bound(period.end), left);
+            let answer = self.calls.run(&self.statements.judged, values).await?;
+            for kept in rows::<judged::Kept>(answer)? {
+                found.extend(kept.into_judged()?);
+            }
+        }
+        Ok(found)
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

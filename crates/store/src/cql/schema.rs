@@ -22,6 +22,11 @@ pub(super) const VERSIONS: [Version; 2] = [
         script: include_str!("schema/0001.cql"),
         scylla: include_str!("schema/0001.scylla.cql"),
     },
+    Version {
+        number: 2,
+        script: include_str!("schema/0002.cql"),
+        scylla: include_str!("schema/0002.scylla.cql"),
+    },
     Version { number: 3, script: include_str!("schema/0003.cql"), scylla: "" },
 ];
 

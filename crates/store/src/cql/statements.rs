@@ -55,6 +55,20 @@ const KEEP_REFUSED: &str = r#"
 const REFUSED: &str = r#"
     SELECT topic, partition, "offset", key, value, headers, timestamp_ms, class, message, refused_at FROM refused_records"#;
 
+const KEEP_JUDGED: &str = "
+    INSERT INTO judged_windows (
+        day, last_at, model_digest, window, model_name, model_version, first_at, n, alerting, estimated_accuracy,
+        realised_accuracy, judged_at, judgement
+    ) VALUES (
+        :day, :last_at, :model_digest, :window, :model_name, :model_version, :first_at, :n, :alerting,
+        :estimated_accuracy, :realised_accuracy, :judged_at, :judgement
+    ) USING TIMESTAMP :written AND TTL :ttl";
+
+const JUDGED: &str = "
+    SELECT last_at, model_digest, window, model_name, model_version, first_at, n, alerting, estimated_accuracy,
+        realised_accuracy, judged_at, judgement
+    FROM judged_windows WHERE day = ? AND last_at >= ? AND last_at < ? LIMIT ?";
+
 /// All that is asked of the tables.
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -78,6 +92,10 @@ pub(super) struct Statements {
     pub(super) keep_refused: PreparedStatement,
     /// All refused records.
     pub(super) refused: PreparedStatement,
+    /// Takes [`super::judged::Columns`].
+    pub(super) keep_judged: PreparedStatement,
+    /// Judged windows of a day, in a span of time, the newest first.
+    pub(super) judged: PreparedStatement,
 }
 
 impl Statements {
@@ -101,6 +119,8 @@ impl Statements {
             scan_feedback: prepare(SCAN_FEEDBACK).await?,
             keep_refused: prepare(KEEP_REFUSED).await?,
             refused: prepare(REFUSED).await?,
+            keep_judged: prepare(KEEP_JUDGED).await?,
+            judged: prepare(JUDGED).await?,
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - `file`: opening it, so that a commit is durable; `schema`: its tables and their versions
-//! - `columns`: a verdict as a row, and back; `refused` and `feedback`: likewise
+//! - `columns`: a verdict as a row, and back; `refused`, `feedback` and `judged`: likewise
 //! - `desk`: the thread that a connection lives on
 //! - `trouble`: what `SQLite`'s errors mean to the caller
 
@@ -10,21 +10,26 @@ mod columns;
 mod desk;
 mod feedback;
 mod file;
+mod judged;
 mod refused;
 mod schema;
 mod trouble;
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, TransactionBehavior};
 use schemas::{ReviewId, Verdict};
 use serde::{Deserialize, Serialize};
 
-use self::{columns::Columns, desk::Desk, feedback::FeedbackColumns, refused::RefusedColumns};
+use self::{
+    columns::Columns, desk::Desk, feedback::FeedbackColumns, judged::JudgedColumns,
+    refused::RefusedColumns,
+};
 use crate::{
-    ConnectError, FeedbackRow, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
-    VerdictStore,
+    ConnectError, FeedbackRow, JudgedWindow, Page, PageToken, RefusedRecord, Row, SourceDay,
+    StoreError, VerdictStore, judged as judgements,
     page::{self, Kind},
 };
 
@@ -164,6 +169,32 @@ impl VerdictStore for SqliteStore {
             rows.collect()
         });
         Ok(numbered(Kind::Feedback, rows.await?, limit))
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        let judged = judged.iter().map(JudgedColumns::of).collect::<Result<Vec<_>, _>>()?;
+        self.writer
+            .call(move |connection| {
+                write(connection, judged::UPSERT, judged.iter().map(JudgedColumns::params))
+            })
+            .await
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        judgements::days(period)?;
+        let (first, end) = (columns::time(period.start), columns::time(period.end));
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        self.reader
+            .call(move |connection| {
+                let mut select = connection.prepare_cached(judged::SELECT)?;
+                let judged = select.query_map((first, end, count_max), judged::read)?;
+                judged.collect()
+            })
+            .await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

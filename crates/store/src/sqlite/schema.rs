@@ -15,7 +15,7 @@ const UPGRADES: [&str; 5] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
-    "",
+    include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
 ];
 

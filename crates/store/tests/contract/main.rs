@@ -1,7 +1,7 @@
 //! What every store promises, and what the one in a file and the one on a cluster promise beyond it.
 //!
 //! # Layout
-//! - `suite`: the contract, one test a promise, with `pages` and `opinions`; `verdicts`: what the tests write
+//! - `suite`: the contract, one test a promise, with `pages`, `opinions` and `judged`; `verdicts`: what the tests write
 //! - `servers`: real CQL servers; `cluster`: tables, life, columns; `outage`: a server that goes and comes; `secure`: TLS
 //! - `file`: reopening, readers, foreign and damaged files; `kill`: SIGKILL in the midst of writing
 
@@ -12,6 +12,7 @@
 
 mod cluster;
 mod file;
+mod judged;
 mod kill;
 mod opinions;
 mod outage;

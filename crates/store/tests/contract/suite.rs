@@ -10,7 +10,7 @@ use crate::{
     Fresh,
     verdicts::{id, refused, row, time, verdict},
 };
-pub(crate) use crate::{opinions::*, pages::*};
+pub(crate) use crate::{judged::*, opinions::*, pages::*};
 
 /// Holds the store that `$fresh` makes to every promise.
 macro_rules! contract {
@@ -43,6 +43,8 @@ macro_rules! contract {
             feedback_that_cannot_be_is_refused,
             of_two_records_that_say_the_same_the_lower_offset_stays,
             all_feedback_is_scanned_once,
+            a_window_is_kept_once_the_later_judgement_stays,
+            windows_of_a_period_come_the_newest_first,
             nothing_is_written_by_an_empty_batch,
         );
     };
@@ -338,5 +340,6 @@ pub(crate) async fn all_refused_are_scanned_once(fresh: Fresh) {
 pub(crate) async fn nothing_is_written_by_an_empty_batch(fresh: Fresh) {
     fresh.store.upsert(&[]).await.unwrap();
     fresh.store.keep_refused(&[]).await.unwrap();
+    fresh.store.keep_judgements(&[]).await.unwrap();
     assert_eq!(fresh.store.refused(10).await.unwrap(), []);
 }
