@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use axum::Router;
 use broker::kafka::{ExchangeOptions, KafkaSettings, KafkaSubscribe};

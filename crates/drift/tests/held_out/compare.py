@@ -9,7 +9,7 @@ used by default:
   z at p < 0.05 up to 1,000 rows, else Wasserstein or Jensen-Shannon distance of at least 0.1), where any column has drifted, and
   where half of them have, which is its own rule for a data set;
 - tabular: Kolmogorov-Smirnov for numbers, chi-square for categories, p < 0.05 over the number of columns, as alibi-detect's
-  TabularDrift has it (alibi-detect itself does not install beside today's numpy, so the two tests are scipy's);
+  TabularDrift has it (the two tests are scipy's, not its own code);
 - psi: the stability index on the reference's deciles, 0.2 and above.
 
 For clean windows the share of windows that each rule calls drifted, of 1,000; for each drift the share of first drifted windows.

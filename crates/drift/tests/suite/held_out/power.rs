@@ -150,20 +150,17 @@ fn another_trade_is_seen() {
     .assert_seen_by(24, &expected);
 }
 
+/// Of short sentences whatlang seldom is sure, and what it is not sure of counts as no language, of which these held-out
+/// sentences have a quarter: there the words tell.
 #[test]
 fn another_language_in_a_tenth_is_seen() {
-    for (name, seed) in [("sst2", 25), ("imdb", 26)] {
+    for (name, seed, expected) in [("sst2", 25, CrossEntropy), ("imdb", 26, Languages)] {
         let before = reviews(name);
         for language in ["german", "french"] {
             let (after, name) = (reviews(language), format!("{name}, 10 % {language}"));
-            Drift {
-                name: &name,
-                held_out: before.len(),
-                before: &before,
-                after: &after,
-                percent: 10,
-            }
-            .assert_seen_by(seed, &[Languages]);
+            let held_out = before.len();
+            Drift { name: &name, held_out, before: &before, after: &after, percent: 10 }
+                .assert_seen_by(seed, &[expected]);
         }
     }
 }
