@@ -5,13 +5,14 @@
 //! - [`round`]: what a round holds and how far it has come; pure
 //! - [`feedback`]: labels joined with their verdicts, on a loop of its own
 //! - [`drift_line`]: the loops that watch drift: [`watcher`] sums verdicts in partial windows, [`aggregator`] judges them;
-//!   [`references`] is what they are compared with
+//!   [`references`] is what they are compared with, [`features`] what drift knows of a verdict
 //! - [`settings`]: all that can be set
 //! - `patience`: what both loops do while the store or the broker is away
 //! - `instruments`: what is measured; `spans`: what is recorded of a verdict and a round
 
 pub mod aggregator;
 pub mod drift_line;
+pub mod features;
 pub mod feedback;
 mod instruments;
 mod patience;

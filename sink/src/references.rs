@@ -15,7 +15,7 @@ use tracing::{info, warn};
 const KNOWN_MAX: usize = 32;
 
 /// Until a bundle that was not there is looked for again: it may be brought while the line runs.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// Finds the reference of one version, or says why not.
 pub type Load = dyn FnMut(&Model) -> Result<Reference, String> + Send;

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use models::{ModelName, Repository};
 use schemas::{ReviewId, Verdict};
 use sink::{
+    features::{event_ms, features, model},
     feedback::{
         Outcome,
         join::{self, Label},
@@ -21,10 +22,7 @@ use sink::{
 };
 use store::{FeedbackRow, Row, VerdictStore};
 
-use super::{
-    features::{event_ms, features, model},
-    judged::Report,
-};
+use super::judged::Report;
 
 /// Rows of a page.
 const PAGE_ROWS: usize = 1_000;

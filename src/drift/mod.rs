@@ -9,7 +9,6 @@
 
 mod args;
 mod draw;
-mod features;
 mod gather;
 mod judged;
 mod movers;

@@ -29,7 +29,7 @@ pub(super) fn write(path: &Path, reviews: &[HeldOut]) -> csv::Result<()> {
 
 fn line(HeldOut { features, truth }: &HeldOut) -> [String; 9] {
     let projection = features.projection.iter().flatten();
-    let hex = projection.map(|&coordinate| format!("{coordinate:02x}")).collect();
+    let hex: Vec<_> = projection.map(|&coordinate| format!("{coordinate:02x}")).collect();
     [
         truth.clone(),
         features.label.clone(),
@@ -38,7 +38,7 @@ fn line(HeldOut { features, truth }: &HeldOut) -> [String; 9] {
         u8::from(features.truncated).to_string(),
         features.unknown_tokens.to_string(),
         features.cross_entropy.map(|bits| bits.to_string()).unwrap_or_default(),
-        hex,
+        hex.concat(),
         features.language.clone().unwrap_or_default(),
     ]
 }

@@ -142,7 +142,7 @@ fn contradicted() -> Window {
     let now_ms = chassis::clock::now().as_millisecond();
     for number in 0..LABELS {
         window.record(&reference, now_ms, &features).unwrap();
-        window.record_label(&reference, 0.9, number % 4 == 0).unwrap();
+        window.record_label(&reference, now_ms, 0.9, number % 4 == 0).unwrap();
     }
     window
 }

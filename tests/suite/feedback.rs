@@ -30,12 +30,10 @@ async fn labels_are_kept_and_counted_once_though_the_process_is_killed_between_t
     let verdicts = post_reviews(&line, &client).await;
 
     // The line dies in the midst of it, after the rows of its third round and before their commit.
-    let mut given = 0;
-    for (id, verdict) in &verdicts {
-        if !give(&line, &client, &said(id, verdict, given)).await {
+    for (number, (id, verdict)) in verdicts.iter().enumerate() {
+        if !give(&line, &client, &said(id, verdict, number)).await {
             break;
         }
-        given += 1;
     }
     line.exited(SETTLED_WAIT_MAX).await;
     line.start_again_without_variables();

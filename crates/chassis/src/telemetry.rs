@@ -251,7 +251,8 @@ fn count(provider: &SdkMeterProvider, otlp: &Arc<Otlp>) {
 /// people's, who take days: what is called so keeps the bounds that it was made with.
 fn seconds(instrument: &Instrument) -> Option<Stream> {
     let is_duration = instrument.kind() == InstrumentKind::Histogram && instrument.unit() == "s";
-    if !is_duration || instrument.name().ends_with(".delay") {
+    let is_of_people = instrument.name().rsplit('.').next() == Some("delay");
+    if !is_duration || is_of_people {
         return None;
     }
     let aggregation =

@@ -50,7 +50,7 @@ fn verdicts(slot: i64, random: &mut StdRng) -> Vec<Verdict> {
     let one = |number: i64| {
         let is_positive = random.random_bool(if DRIFTED.contains(&slot) { 0.9 } else { 0.53 });
         let label = if is_positive { "positive" } else { "negative" };
-        let confidence = 0.5 + random.random_range(0..500_u16) as f32 / 1_000.0;
+        let confidence = 0.5 + f32::from(random.random_range(0..500_u16)) / 1_000.0;
         let other = if is_positive { "negative" } else { "positive" };
         let second =
             slot * i64::from(SLOT_SECONDS) + random.random_range(0..i64::from(SLOT_SECONDS));

@@ -66,7 +66,9 @@ impl Snapshots for KafkaSnapshots {
             if deliveries.is_empty() {
                 return Ok(());
             }
-            deliveries.into_iter().for_each(|delivery| each(delivery.record));
+            for delivery in deliveries {
+                each(delivery.record);
+            }
         }
     }
 

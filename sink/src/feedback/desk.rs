@@ -50,7 +50,7 @@ impl Desk {
                 .filter(|id| !found.contains_key(*id))
                 .collect();
             let get = async |id: ReviewId| Ok((id.clone(), self.store.get(&id).await?));
-            let Some(looked_up) = self.look_up(missing, get)? else { return Ok(None) };
+            let Some(looked_up) = self.look_up(&missing, get)? else { return Ok(None) };
             let come = looked_up.into_iter().filter_map(|(id, verdict)| Some((id, verdict?)));
             found.extend(come);
             // A label from the future waits as if it were of now.
@@ -74,7 +74,7 @@ impl Desk {
     ) -> Result<Option<BTreeMap<ReviewId, Vec<FeedbackRow>>>, JoinerError> {
         let ids = labels.iter().map(|label| &label.id).collect();
         let said = async |id: ReviewId| Ok((id.clone(), self.store.feedback(&id).await?));
-        Ok(self.look_up(ids, said)?.map(|said| said.into_iter().collect()))
+        Ok(self.look_up(&ids, said)?.map(|said| said.into_iter().collect()))
     }
 
     /// Keeps the rows of `settled`. What the store does not take is kept as refused, and settled so; answers how many those are.
@@ -144,7 +144,7 @@ impl Desk {
     /// leave out.
     fn look_up<T>(
         &self,
-        ids: BTreeSet<&ReviewId>,
+        ids: &BTreeSet<&ReviewId>,
         ask: impl AsyncFn(ReviewId) -> Result<T, StoreError>,
     ) -> Result<Option<Vec<T>>, JoinerError> {
         let ask_all = || {

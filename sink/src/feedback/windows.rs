@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use broker::Outgoing;
 use drift::{Model, Window};
-use schemas::{ModelRef, Record, headers, record::Header, topics};
+use schemas::{Record, headers, record::Header, topics};
 
 use super::join::{Outcome, Settled};
-use crate::references::References;
+use crate::{features, references::References};
 
 /// By model and second since 1970.
 #[derive(Debug, Default)]
@@ -38,8 +38,7 @@ impl Counted {
         now: Instant,
     ) -> Option<()> {
         let (label, verdict) = (settled.label, settled.verdict?);
-        let ModelRef { name, version, digest } = verdict.model.clone();
-        let model = Model { name, version, digest };
+        let model = features::model(&verdict.model);
         let reference = references.of(&model, now)?;
         let (ms, is_correct) =
             (label.came_at.as_millisecond(), verdict.label == label.row.feedback.label);

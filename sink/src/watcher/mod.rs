@@ -22,8 +22,6 @@ use drift::Window;
 use schemas::{Record, headers, record::Header, topics};
 use tracing::{debug, warn};
 
-pub use partials::features;
-
 use crate::{
     DriftSettings,
     drift_line::{Turn, Turning, instruments::LineInstruments},

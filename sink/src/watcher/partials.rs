@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use broker::{Delivery, Progress};
-use drift::{Features, Model, Window, assembly::AssemblySettings};
-use schemas::{ModelRef, Verdict};
+use drift::{Model, Window, assembly::AssemblySettings};
+use schemas::Verdict;
 
-use crate::references::References;
+use crate::{
+    features::{event_ms, features, model},
+    references::References,
+};
 
 /// What became of the records in hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Partials {
             self.tally.no_reference += 1;
             return;
         };
-        let occurred_ms = occurred_ms(&verdict);
+        let occurred_ms = event_ms(&verdict);
         let key = (model, self.assembly.slot(occurred_ms));
         let mut window = match self.windows.remove(&key) {
             Some(window) => window,
@@ -89,34 +92,5 @@ impl Partials {
         if 0 < window.n() {
             self.windows.insert(key, window);
         }
-    }
-}
-
-/// The model as windows name it.
-pub(crate) fn model(of: &ModelRef) -> Model {
-    let ModelRef { name, version, digest } = of.clone();
-    Model { name, version, digest }
-}
-
-/// When the review was written, but not after its scoring, whatever a client claims: one review from the year 2100 would close
-/// every window before it.
-fn occurred_ms(verdict: &Verdict) -> i64 {
-    verdict.occurred_at.min(verdict.scored_at).as_millisecond()
-}
-
-/// What drift needs to know of a verdict. One that a program wrote that did not say has no special and no unknown tokens.
-pub fn features(verdict: &Verdict) -> Features {
-    let drift = verdict.drift.clone().unwrap_or_default();
-    Features {
-        label: verdict.label.clone(),
-        confidence: verdict.confidence,
-        probabilities: verdict.probabilities.clone(),
-        tokens: verdict.tokens,
-        special_tokens: drift.special_tokens,
-        unknown_tokens: drift.unknown_tokens,
-        truncated: verdict.truncated,
-        cross_entropy: drift.cross_entropy,
-        projection: drift.projection,
-        language: drift.language,
     }
 }

@@ -7,10 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use schemas::{Feedback, ReviewId, Verdict};
+use schemas::{ReviewId, Verdict};
 use store::{
-    JudgedWindow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
-    VerdictStore,
+    FeedbackRow, JudgedWindow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay,
+    StoreError, VerdictStore,
 };
 
 #[derive(Debug)]
@@ -49,12 +49,20 @@ impl VerdictStore for AwayForAWhile {
         self.inner.scan(from, limit).await
     }
 
-    async fn keep_feedback(&self, feedback: &[Feedback]) -> Result<(), StoreError> {
-        self.inner.keep_feedback(feedback).await
+    async fn keep_feedback(&self, rows: &[FeedbackRow]) -> Result<(), StoreError> {
+        self.inner.keep_feedback(rows).await
     }
 
-    async fn feedback(&self, id: &ReviewId) -> Result<Vec<Feedback>, StoreError> {
+    async fn feedback(&self, id: &ReviewId) -> Result<Vec<FeedbackRow>, StoreError> {
         self.inner.feedback(id).await
+    }
+
+    async fn scan_feedback(
+        &self,
+        from: Option<&PageToken>,
+        limit: usize,
+    ) -> Result<Page<FeedbackRow>, StoreError> {
+        self.inner.scan_feedback(from, limit).await
     }
 
     async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {

@@ -82,8 +82,9 @@ fn window() -> Window {
         language: None,
     };
     for number in 0..WINDOW {
-        window.record(&reference, i64::from(number), &features).unwrap();
-        window.record_label(&reference, 0.9, number % 4 != 0).unwrap();
+        let now_ms = i64::from(number);
+        window.record(&reference, now_ms, &features).unwrap();
+        window.record_label(&reference, now_ms, 0.9, number % 4 != 0).unwrap();
     }
     window
 }

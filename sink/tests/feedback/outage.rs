@@ -2,15 +2,17 @@
 
 use std::{
     iter,
+    ops::Range,
     sync::{Arc, Mutex},
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use schemas::{ReviewId, Verdict, topics::FEEDBACK};
 use sink::feedback::JoinerError;
 use store::{
-    FeedbackRow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay, StoreError,
-    VerdictStore,
+    FeedbackRow, JudgedWindow, MemoryStore, Page, PageToken, RefusedRecord, Row, SourceDay,
+    StoreError, VerdictStore,
 };
 
 use crate::world::{GROUP, Sum, World, feedback, verdict};
@@ -72,6 +74,18 @@ impl VerdictStore for Troubled {
         limit: usize,
     ) -> Result<Page<FeedbackRow>, StoreError> {
         self.inner.scan_feedback(from, limit).await
+    }
+
+    async fn keep_judgements(&self, judged: &[JudgedWindow]) -> Result<(), StoreError> {
+        self.inner.keep_judgements(judged).await
+    }
+
+    async fn judgements(
+        &self,
+        period: &Range<Timestamp>,
+        count_max: usize,
+    ) -> Result<Vec<JudgedWindow>, StoreError> {
+        self.inner.judgements(period, count_max).await
     }
 
     async fn keep_refused(&self, records: &[RefusedRecord]) -> Result<(), StoreError> {

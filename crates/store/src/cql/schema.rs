@@ -16,7 +16,7 @@ pub(super) struct Version {
 
 /// Released versions never change, and a later one only adds: a program of the version before works with its tables, too, so
 /// that a cluster of services can be upgraded one by one.
-pub(super) const VERSIONS: [Version; 2] = [
+pub(super) const VERSIONS: [Version; 3] = [
     Version {
         number: 1,
         script: include_str!("schema/0001.cql"),

@@ -277,7 +277,7 @@ mod tests {
             record: schemas::Record::default(),
             class: "InvalidVerdict".to_owned(),
             message: "long ".repeat(200),
-            refused_at: jiff::Timestamp::UNIX_EPOCH,
+            refused_at: Timestamp::UNIX_EPOCH,
         };
         (0..1_000).map(record).collect()
     }

@@ -127,7 +127,9 @@ impl<'a> Stream<'a> {
         for HeldOut { features, truth } in reviews {
             window.record(self.reference, self.next, features).unwrap();
             let is_correct = *truth == features.label;
-            window.record_label(self.reference, features.confidence, is_correct).unwrap();
+            window
+                .record_label(self.reference, self.next, features.confidence, is_correct)
+                .unwrap();
         }
         let closed = Closed { index: self.next, window };
         self.next += 1;
