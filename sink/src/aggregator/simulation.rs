@@ -16,7 +16,7 @@ use store::MemoryStore;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::watcher::{Watcher, features};
+use crate::{features::features, watcher::Watcher};
 
 const REFERENCE: &[u8] = include_bytes!("../../../tests/fixtures/models/tiny/1/reference.json");
 const SLOT_SECONDS: u32 = 60;

@@ -47,8 +47,8 @@ pub(crate) async fn a_window_is_kept_once_the_later_judgement_stays(fresh: Fresh
         judgement: "{}".to_owned(),
         ..early.clone()
     };
-    fresh.store.keep_judgements(&[early.clone()]).await.unwrap();
-    assert_eq!(all(&fresh).await, [early.clone()]);
+    fresh.store.keep_judgements(std::slice::from_ref(&early)).await.unwrap();
+    assert_eq!(all(&fresh).await, std::slice::from_ref(&early));
     fresh.store.keep_judgements(&[late.clone(), late.clone()]).await.unwrap();
     fresh.store.keep_judgements(&[early]).await.unwrap();
     assert_eq!(all(&fresh).await, [late]);
@@ -56,7 +56,7 @@ pub(crate) async fn a_window_is_kept_once_the_later_judgement_stays(fresh: Fresh
 
 pub(crate) async fn windows_of_a_period_come_the_newest_first(fresh: Fresh) {
     let mut other = judged(9, 1);
-    other.model.digest = "sha256:abd".to_owned();
+    "sha256:abd".clone_into(&mut other.model.digest);
     let windows = [judged(1, 0), judged(2, 1), other.clone(), judged(3, 60), judged(4, 90_000)];
     fresh.store.keep_judgements(&windows).await.unwrap();
     let [first, second, _, third, fourth] = windows;
