@@ -209,12 +209,11 @@ impl World {
     fn step(&mut self) {
         self.now += Duration::from_millis(self.random.random_range(0..4));
         let picked = self.random.random_range(0..self.watchers.len() + self.aggregators.len());
-        let part: &mut dyn Turning = match self.watchers.get_mut(picked) {
-            Some(watcher) => watcher,
-            None => {
-                let at = picked - self.watchers.len();
-                &mut self.aggregators[at]
-            }
+        let watchers = self.watchers.len();
+        let part: &mut dyn Turning = if let Some(watcher) = self.watchers.get_mut(picked) {
+            watcher
+        } else {
+            &mut self.aggregators[picked - watchers]
         };
         if let Err(error) = part.turn(self.now, Duration::ZERO) {
             assert!(
