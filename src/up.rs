@@ -42,6 +42,8 @@ struct Part {
 /// so that what was taken in is still scored and stored.
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let telemetry = chassis::telemetry::start("verdict", &settings.telemetry)?;
+    let certificates = settings.kafka.certificates().chain(settings.store.certificates());
+    chassis::telemetry::certificates::watch(certificates);
     let data = &settings.up.data;
     fs::create_dir_all(data)
         .with_context(|| format!("making the data folder {}", data.display()))?;

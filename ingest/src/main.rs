@@ -59,6 +59,7 @@ async fn main() -> anyhow::Result<()> {
     let Settings { kafka, store, ingest: settings, telemetry } = settings(Arguments::parse())?;
 
     let telemetry = telemetry::start("ingest", &telemetry)?;
+    telemetry::certificates::watch(kafka.certificates().chain(store.certificates()));
 
     let listen = settings.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;

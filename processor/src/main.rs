@@ -48,6 +48,7 @@ async fn main() -> anyhow::Result<()> {
 
     // Be seen.
     let telemetry = telemetry::start("processor", &settings.telemetry)?;
+    telemetry::certificates::watch(settings.kafka.certificates());
     let health = Health::new();
     let listen = settings.replica.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;

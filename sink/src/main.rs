@@ -59,6 +59,8 @@ async fn main() -> anyhow::Result<()> {
     let settings = settings(Arguments::parse())?;
 
     let telemetry = telemetry::start("sink", &settings.telemetry)?;
+    let certificates = settings.kafka.certificates().chain(settings.store.certificates());
+    telemetry::certificates::watch(certificates);
     let health = Health::new();
 
     let listen = settings.sink.listen;

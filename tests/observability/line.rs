@@ -179,6 +179,8 @@ fn start_whole(folder: &Path, http: SocketAddr, kafka: SocketAddr) -> Process {
         "drift.window_reviews=50",
         "drift.decisions.reviews_min=50",
         "drift.decisions.labels_min=20",
+        // For its expiry alone: the store is a file.
+        "store.tls.ca=tests/fixtures/certificates/two.pem",
     ] {
         command.args(["--set", setting]);
     }

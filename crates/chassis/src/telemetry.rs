@@ -3,6 +3,7 @@
 //! Instruments are made from [`opentelemetry::global::meter`]; `/metrics` and the collector are two readers of the one provider that
 //! is built here. Spans are told to [`Tracer::current`].
 
+pub mod certificates;
 pub(crate) mod encoding;
 mod environment;
 mod line;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use chassis::{Secret, settings::duration};
+use chassis::{Secret, settings::duration, telemetry::certificates::CertificateFile};
 use serde::{Deserialize, Serialize};
 
 /// The store where none is set.
@@ -70,6 +70,14 @@ impl StoreSettings {
     /// The store at `url`, all else as by default.
     pub fn at(url: impl Into<String>) -> Self {
         Self { url: url.into(), ..Self::default() }
+    }
+
+    /// The files with certificates that are named.
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateFile> + '_ {
+        [("own", &self.tls.certificate), ("authority", &self.tls.ca)]
+            .into_iter()
+            .filter(|(_, path)| !path.as_os_str().is_empty())
+            .map(|(role, path)| CertificateFile { peer: "store", role, path: path.clone() })
     }
 
     /// The URL, with the default where none is set.

@@ -1,8 +1,8 @@
 //! How to reach Kafka: addresses, and any librdkafka property that does not touch exactly-once.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use chassis::Secret;
+use chassis::{Secret, telemetry::certificates::CertificateFile};
 use rdkafka::{ClientConfig, error::KafkaError};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -159,6 +159,19 @@ impl KafkaSettings {
         if self.client_id.is_empty() { CLIENT_ID_DEFAULT } else { &self.client_id }
     }
 
+    /// The files with certificates that the properties name.
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateFile> + '_ {
+        let named = |(role, property): (&'static str, &str)| {
+            let path = PathBuf::from(self.properties.get(property)?.reveal());
+            Some(CertificateFile { peer: "broker", role, path })
+        };
+        [("own", "ssl.certificate.location"), ("authority", "ssl.ca.location")]
+            .into_iter()
+            .filter_map(named)
+            // Authorities may be in a folder, or where librdkafka looks for them (`probe`).
+            .filter(|file| !file.path.is_dir() && file.path.as_os_str() != "probe")
+    }
+
     /// Refuses the first property on which a promise of this crate rests, or that librdkafka does not know or take. Nothing is
     /// sent.
     pub fn check(&self) -> Result<(), PropertyRefused> {
@@ -292,5 +305,25 @@ mod tests {
         assert!(
             !with("no.such.secret", "hunter2").check().unwrap_err().to_string().contains("hunter2")
         );
+    }
+
+    #[test]
+    fn files_with_certificates_are_those_that_properties_name() {
+        let named = |properties: &[(&str, &str)]| {
+            let mut settings = KafkaSettings::default();
+            for (name, value) in properties {
+                settings.properties.insert((*name).to_owned(), Secret::new(*value));
+            }
+            let files = settings.certificates().map(|file| (file.role, file.path));
+            files.collect::<Vec<_>>()
+        };
+        assert_eq!(named(&[]), []);
+        let own = ("ssl.certificate.location", "own.pem");
+        let both = named(&[own, ("ssl.ca.location", "ca.pem")]);
+        assert_eq!(both, [("own", "own.pem".into()), ("authority", "ca.pem".into())]);
+        for elsewhere in ["probe", "/"] {
+            let files = named(&[own, ("ssl.ca.location", elsewhere)]);
+            assert_eq!(files, [("own", "own.pem".into())], "{elsewhere}");
+        }
     }
 }
