@@ -109,7 +109,8 @@ pub fn load(repository: &Repository, profile: &str, model: &Model) -> Result<Ref
         .map_err(|error: models::InvalidModelName| error.to_string())?;
     let (digest, bytes) = repository.reference(&name).map_err(|error| error.to_string())?;
     if digest.to_string() != model.digest {
-        return Err(format!("the bundle {name} here has the digest {digest}"));
+        let theirs = &model.digest;
+        return Err(format!("the bundle {name} here has the digest {digest}, and not {theirs}"));
     }
     Reference::from_json(&bytes, profile).map_err(|error| format!("its reference {error}"))
 }
