@@ -170,6 +170,6 @@ pub(crate) fn now() -> Instant {
 }
 
 /// A port that was free a moment ago. The program must find the same one again after a restart, so it cannot choose itself.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

@@ -1,6 +1,7 @@
 //! The whole line from outside: the real program, real sockets, real files, foreign clients.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod apart;
 mod bad_records;
 mod checking;
 mod collector;

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use broker::{
     Delivery, Outgoing, Publish as _, TailFrom,
-    kafka::{KafkaPublish, KafkaScan},
+    kafka::{KafkaPublish, KafkaScan, KafkaSettings},
 };
 use schemas::{
     Record, headers,
@@ -19,17 +19,17 @@ use crate::{
 };
 
 /// Looks at something that is not there yet; two minutes in all.
-const LOOKS_MAX: usize = 2_400;
+pub(crate) const LOOKS_MAX: usize = 2_400;
 
 /// The span of whoever sends, in hex.
-const SENDER: &str = "b7ad6b7169203331";
+pub(crate) const SENDER: &str = "b7ad6b7169203331";
 
-fn trace(number: usize) -> String {
+pub(crate) fn trace(number: usize) -> String {
     format!("0af7651916cd43dd8448eb21{number:08x}")
 }
 
 /// A record of a foreign producer, in the trace of its number.
-fn record(number: usize, value: &str, flags: &str) -> Record {
+pub(crate) fn record(number: usize, value: &str, flags: &str) -> Record {
     let traceparent = format!("00-{}-{SENDER}-{flags}", trace(number));
     Record {
         key: Some(number.to_string().into_bytes()),
@@ -39,12 +39,12 @@ fn record(number: usize, value: &str, flags: &str) -> Record {
     }
 }
 
-fn review(number: usize) -> String {
+pub(crate) fn review(number: usize) -> String {
     format!(r#"{{"id":"review-{number}","review":"A lovely room, number {number}."}}"#)
 }
 
-async fn publish(line: &Line, records: impl IntoIterator<Item = Record>) {
-    let publish = KafkaPublish::connect(&line.kafka(), 1_000).unwrap();
+pub(crate) async fn publish(kafka: &KafkaSettings, records: impl IntoIterator<Item = Record>) {
+    let publish = KafkaPublish::connect(kafka, 1_000).unwrap();
     let topic: Arc<str> = Arc::from(REVIEWS);
     for record in records {
         publish.publish(Outgoing { topic: Arc::clone(&topic), record }).await.unwrap();
@@ -121,7 +121,7 @@ fn the<'a>(spans: &'a [Told], trace: &str, name: &str) -> &'a Told {
 
 /// Checks that the spans with `names` are each the part of the one before, and the first one of `parent`.
 #[track_caller]
-fn check_chain(spans: &[Told], trace: &str, parent: &str, names: &[&str]) {
+pub(crate) fn check_chain(spans: &[Told], trace: &str, parent: &str, names: &[&str]) {
     let mut parent = parent.to_owned();
     for name in names {
         let span = the(spans, trace, name);
@@ -149,8 +149,9 @@ async fn one_trace_leads_from_the_sender_to_the_row_and_to_the_dead_letter() {
         .unwrap();
     assert_eq!(answer.status(), 200);
     let told = answer.headers()[headers::TRACEPARENT].to_str().unwrap().to_owned();
-    publish(&line, (0..BACKLOG).map(|number| record(number, &review(number), "01"))).await;
-    publish(&line, [record(7_777, &review(7_777), "00"), record(8_888, "no JSON", "01")]).await;
+    publish(&line.kafka(), (0..BACKLOG).map(|number| record(number, &review(number), "01"))).await;
+    publish(&line.kafka(), [record(7_777, &review(7_777), "00"), record(8_888, "no JSON", "01")])
+        .await;
     let verdicts = read(&line, VERDICTS, BACKLOG + 2).await;
     let letters = read(&line, DEAD_LETTERS, 1).await;
     let rows = [row(&line, "over-http").await, row(&line, "review-7").await];
@@ -268,7 +269,7 @@ async fn a_share_of_the_traces_that_begin_here_is_recorded() {
     let variables = [("OTEL_SERVICE_NAME", "scores")];
     let mut line = Line::start_tiny_with(flags, &variables).await;
     let anonymous = |number| Record { headers: Vec::new(), ..record(number, &review(number), "") };
-    publish(&line, (0..REVIEWS_SENT).map(anonymous)).await;
+    publish(&line.kafka(), (0..REVIEWS_SENT).map(anonymous)).await;
     read(&line, VERDICTS, REVIEWS_SENT).await;
     assert!(line.terminate().success());
     let spans = collector.spans();
@@ -284,7 +285,8 @@ async fn a_share_of_the_traces_that_begin_here_is_recorded() {
 async fn judged(url: &str, variables: &[(&'static str, &str)]) -> Line {
     const REVIEWS_SENT: usize = 500;
     let line = Line::start_tiny_with(flags(url), variables).await;
-    publish(&line, (0..REVIEWS_SENT).map(|number| record(number, &review(number), "01"))).await;
+    publish(&line.kafka(), (0..REVIEWS_SENT).map(|number| record(number, &review(number), "01")))
+        .await;
     read(&line, VERDICTS, REVIEWS_SENT).await;
     line
 }
