@@ -35,8 +35,10 @@ pub(crate) struct Promised {
     pub(crate) ids: Vec<String>,
     /// The verdicts of those that were answered 200.
     pub(crate) verdicts: Vec<Verdict>,
-    /// Answered otherwise: nothing was promised.
+    /// Answered 503: nothing was promised, and the client may come again.
     pub(crate) refused: usize,
+    /// Answered otherwise: each status, in the order in which they came.
+    pub(crate) errors: Vec<StatusCode>,
     /// Not answered at all.
     pub(crate) broken: usize,
 }
@@ -44,6 +46,15 @@ pub(crate) struct Promised {
 impl Clients {
     /// `count` clients that post to `url`, each at most every `every`.
     pub(crate) fn start(url: &str, count: usize, every: Duration) -> Self {
+        Self::begin(url, count, every, false)
+    }
+
+    /// As [`Clients::start`], but each posts a review again, under its id, until something is promised for it.
+    pub(crate) fn insist(url: &str, count: usize, every: Duration) -> Self {
+        Self::begin(url, count, every, true)
+    }
+
+    fn begin(url: &str, count: usize, every: Duration, insist: bool) -> Self {
         let (stop, promised) = (CancellationToken::new(), Arc::<Mutex<Promised>>::default());
         let client = Client::builder().timeout(ANSWER_WAIT_MAX).build().unwrap();
         let mut tasks = JoinSet::new();
@@ -58,7 +69,9 @@ impl Clients {
                     let is_promised = promised.lock().unwrap().note(id, answer);
                     let pause = if is_promised { every } else { PAUSE };
                     tokio::time::sleep(pause).await;
-                    number += 1;
+                    if is_promised || !insist {
+                        number += 1;
+                    }
                 }
             });
         }
@@ -93,7 +106,8 @@ impl Promised {
                 self.ids.push(id);
             }
             Some((StatusCode::ACCEPTED, _body)) => self.ids.push(id),
-            Some(_) => self.refused += 1,
+            Some((StatusCode::SERVICE_UNAVAILABLE, _body)) => self.refused += 1,
+            Some((status, _body)) => self.errors.push(status),
             None => self.broken += 1,
         }
         before < self.ids.len()

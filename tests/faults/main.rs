@@ -10,6 +10,7 @@
 //! - `feed`, `clients`, `stream`: reviews in over Kafka and over HTTP, verdicts out; `checker`: the truth
 //! - one file a proof: `kills` (P1), `zombies` (P2), `bounces` (P3), `delays` (P4) with its `proxy`, `scaling` (P5), `replays`
 //!   (P6), `intake` (P7), `poison` (P8), `outages` (P9), `soak` (P10), `late_rows` (P11)
+//! - `rollout`: what Kubernetes does to the line, with `front` in the place of its Service
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -19,6 +20,7 @@ mod clients;
 mod delays;
 mod feed;
 mod form;
+mod front;
 mod intake;
 mod kills;
 mod late_rows;
@@ -29,6 +31,7 @@ mod proxy;
 mod replays;
 mod replica;
 mod report;
+mod rollout;
 mod rows;
 mod scaling;
 mod servers;

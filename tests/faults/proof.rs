@@ -82,8 +82,13 @@ impl Proof {
 
     /// A sink of `kafka` into the store at `url`, not yet started, that writes in many small rounds.
     pub(crate) fn sink(&self, kafka: &Cluster, url: &str) -> Replica {
+        self.sink_of(kafka, url, 0)
+    }
+
+    /// The `number`-th of such sinks.
+    pub(crate) fn sink_of(&self, kafka: &Cluster, url: &str, number: usize) -> Replica {
         let settings = [("store.url", url), ("sink.group", SINK_GROUP), ("sink.rows_max", "100")];
-        let mut replica = self.replica(Service::Sink, kafka, 0, &settings);
+        let mut replica = self.replica(Service::Sink, kafka, number, &settings);
         replica.set("sink.session_timeout", format!("{}s", SESSION_TIMEOUT.as_secs()));
         replica
     }

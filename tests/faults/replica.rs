@@ -6,10 +6,11 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use crate::{
-    form::{until, variable},
+    form::{now, until, variable},
     servers::free_ports,
 };
 
@@ -38,10 +39,20 @@ pub(crate) struct Replica {
     settings: Vec<(String, String)>,
     port: u16,
     log: PathBuf,
+    /// Where its binary is, if not where those of this build are.
+    build: Option<PathBuf>,
     child: Option<Child>,
     peak_rss_kib: u64,
     /// How often it ended without being told to.
     pub(crate) exits: usize,
+}
+
+/// How a replica ended that was told to, by a supervisor that waits for no longer than its grace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) took: Duration,
+    /// It did not end within the grace.
+    pub(crate) is_killed: bool,
 }
 
 impl Service {
@@ -74,7 +85,8 @@ impl Replica {
         let name = format!("{}-{number}", service.name());
         let log = folder.join(format!("{name}.log"));
         let port = free_ports(1);
-        Self { service, name, settings, port, log, child: None, peak_rss_kib: 0, exits: 0 }
+        let (build, child) = (None, None);
+        Self { service, name, settings, port, log, build, child, peak_rss_kib: 0, exits: 0 }
     }
 
     /// Starts it. It may not be ready yet.
@@ -85,7 +97,7 @@ impl Replica {
     /// Starts it so that it meets `fault`, as `chassis::fault` reads it.
     pub(crate) fn start_with_fault(&mut self, fault: Option<&str>) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        let mut command = Command::new(binary(self.service.name()));
+        let mut command = Command::new(self.binary());
         command.stdin(Stdio::null());
         without_settings(&mut command);
         if let Some(fault) = fault {
@@ -108,6 +120,11 @@ impl Replica {
     pub(crate) fn set(&mut self, key: &str, value: impl Into<String>) {
         self.settings.retain(|(known, _value)| known != key);
         self.settings.push((key.to_owned(), value.into()));
+    }
+
+    /// The folder of binaries that it is started from next; `None` is this build's.
+    pub(crate) fn set_build(&mut self, build: Option<&Path>) {
+        self.build = build.map(Path::to_owned);
     }
 
     /// Waits until it says that it is ready. One that exits meanwhile is started again, as a supervisor would.
@@ -181,17 +198,39 @@ impl Replica {
             if status.success() {
                 return;
             }
-            let logged = self.logged();
-            let since = logged.get(mark..).unwrap_or_default();
-            let lines: Vec<_> = since.lines().rev().take(LINES_SHOWN).collect();
-            let shown = || lines.iter().rev().copied().collect::<Vec<_>>().join("\n");
-            assert!(since.contains(SHUT_OUT), "{} ended by {status}:\n{}", self.place(), shown());
-            self.exits += 1;
+            self.assert_shut_out(status, mark);
             self.note(&format!("shut out while it stopped: {status}; started again"));
             self.start();
             self.ready().await;
         }
         panic!("{} was shut out {SHUT_OUT_MAX} times while it stopped", self.place());
+    }
+
+    /// As Kubernetes ends a pod: SIGTERM, and SIGKILL if it is there still after `grace`. It is not started again, whatever its
+    /// status; that must be a success nevertheless, unless it was shut out while it stopped.
+    pub(crate) async fn end(&mut self, grace: Duration) -> Ending {
+        self.tend();
+        let (mark, begun) = (self.logged().len(), now());
+        self.signal("-TERM");
+        let status = until(&format!("end of {}", self.place()), async || {
+            self.look_at_memory();
+            if grace <= begun.elapsed() {
+                return Some(None);
+            }
+            self.exited().map(Some)
+        })
+        .await;
+        match status {
+            None => self.kill(),
+            Some(status) if status.success() => {}
+            Some(status) => self.assert_shut_out(status, mark),
+        }
+        Ending { took: begun.elapsed(), is_killed: status.is_none() }
+    }
+
+    /// SIGSTOP: it hangs, and hears nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
     }
 
     /// Whether it stands still by SIGSTOP, its own included.
@@ -203,6 +242,10 @@ impl Replica {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -223,6 +266,21 @@ impl Replica {
     /// What it has logged so far, in all its lives.
     pub(crate) fn logged(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// It ended by `status` because it had been shut out: so it has said since `mark` in its log. Anything else is a fault.
+    fn assert_shut_out(&mut self, status: ExitStatus, mark: usize) {
+        let logged = self.logged();
+        let since = logged.get(mark..).unwrap_or_default();
+        let lines: Vec<_> = since.lines().rev().take(LINES_SHOWN).collect();
+        let shown = || lines.iter().rev().copied().collect::<Vec<_>>().join("\n");
+        assert!(since.contains(SHUT_OUT), "{} ended by {status}:\n{}", self.place(), shown());
+        self.exits += 1;
+    }
+
+    fn binary(&self) -> PathBuf {
+        let name = self.service.name();
+        self.build.as_ref().map_or_else(|| binary(name), |folder| folder.join(name))
     }
 
     fn look_at_memory(&mut self) {

@@ -1,6 +1,9 @@
 //! The rows of a line on a CQL server, by the commands that operators have.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use serde::Deserialize;
 
@@ -19,8 +22,14 @@ pub(crate) struct Digest {
 /// Makes the tables in `keyspace`; the URL of the store that they are.
 pub(crate) async fn migrated(cassandra: &Cluster, keyspace: &str) -> String {
     let url = format!("cql://{}/{keyspace}", cassandra.address());
-    verdict(&["store", "migrate"], &[("store.url", &url)]).await;
+    migrate(&url, None).await;
     url
+}
+
+/// Brings the tables at `url` to what the build in `build`, or this one, wants them to be.
+pub(crate) async fn migrate(url: &str, build: Option<&Path>) {
+    let program = build.map_or_else(|| binary("verdict"), |folder| folder.join("verdict"));
+    run(Command::new(program), &["store", "migrate"], &[("store.url", url)]).await;
 }
 
 /// Reads all rows.
@@ -31,7 +40,10 @@ pub(crate) async fn digest(url: &str) -> Digest {
 
 /// Runs `verdict` with `settings`; what it printed. It must end well.
 pub(crate) async fn verdict(arguments: &[&str], settings: &[(&str, &str)]) -> String {
-    let mut command = Command::new(binary("verdict"));
+    run(Command::new(binary("verdict")), arguments, settings).await
+}
+
+async fn run(mut command: Command, arguments: &[&str], settings: &[(&str, &str)]) -> String {
     without_settings(&mut command);
     command.args(arguments);
     for (key, value) in settings {

@@ -17,7 +17,7 @@ use crate::{
 const REPLICAS_MAX: usize = 4;
 
 /// Reviews a second: more than the replicas manage while they come and go, so that there is always a backlog.
-const RATE: u64 = 150;
+const RATE: u64 = 600;
 
 /// Records that must come between two changes, so that each happens under load.
 const RECORDS_BETWEEN: u64 = 200;
