@@ -161,8 +161,9 @@ fn start_processor(settings: &Settings, kafka: &KafkaSettings, health: &Health) 
     let options =
         ExchangeOptions::new(PROCESSOR_GROUP, [topics::REVIEWS], &settings.up.transactional_id);
     let (model, processor) = (settings.model.clone(), settings.processor.clone());
-    let (kafka, health) = (kafka.clone(), health.clone());
+    let kafka = kafka.clone();
     // The page is up while the model loads: it takes a second or two.
+    let check = processor::register(health);
     let loaded = health.register("model");
     loaded.not_ready("the model is being loaded");
     Part::start("processor", move |stop| {
@@ -171,7 +172,7 @@ fn start_processor(settings: &Settings, kafka: &KafkaSettings, health: &Health) 
             let pipeline = processor::load(&bundle, &processor)?;
             let exchange = KafkaExchange::connect(&kafka, options)?;
             loaded.ready();
-            Ok(processor::run(Box::new(exchange), pipeline, &processor, &health, &stop)?)
+            Ok(processor::run(Box::new(exchange), pipeline, &processor, &check, &stop)?)
         })
     })
 }

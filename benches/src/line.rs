@@ -96,9 +96,9 @@ fn start_processor(
     let options = ExchangeOptions::new("bench-processor", [topics::REVIEWS], "bench-processor-0");
     let exchange = Box::new(KafkaExchange::connect(kafka, options)?);
     let (pipeline, settings) = (Arc::clone(pipeline), settings.clone());
-    let (health, stop) = (health.clone(), stop.clone());
+    let (check, stop) = (processor::register(health), stop.clone());
     Ok(chassis::stop::thread("processor", move || {
-        Ok(processor::run(exchange, pipeline, &settings, &health, &stop)?)
+        Ok(processor::run(exchange, pipeline, &settings, &check, &stop)?)
     }))
 }
 

@@ -9,8 +9,8 @@
 //!
 //! The process keeps to one core, broker and store included, so the line's figure counts everything that it does.
 //!
-//! `--telemetry` compares the line with itself instead: without a collector, with one that gets one trace in a hundred, and with one
-//! that gets every trace. The collector is a process of its own on another core, which takes everything and looks at nothing. On a
+//! `--telemetry` compares the line with itself instead: without a collector, with one that gets one trace in a hundred or every trace,
+//! and with one that is slow, silent or gone. The collector is a process of its own on another core, which takes everything and looks at nothing. On a
 //! machine that does other work as well the time is anybody's; the processor time of this process is its own.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 

@@ -3,16 +3,48 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use axum::{Router, body::Bytes, routing::post};
 use chassis::telemetry::{LogOutput, TelemetrySettings};
 
-/// What is compared: no collector, or one that gets this share of the traces.
-const SHARES: [(&str, Option<f64>); 3] =
-    [("off", None), ("one in a hundred", Some(0.01)), ("every trace", Some(1.0))];
+/// What is compared: no collector, one that gets this share of the traces, and those that are no good, which are sent every trace.
+const WAYS: [Way; 6] = [
+    Way { name: "no collector", collector: Collector::None, share: None },
+    Way { name: "one in a hundred", collector: Collector::Quick, share: Some(0.01) },
+    Way { name: "every trace", collector: Collector::Quick, share: Some(1.0) },
+    Way { name: "slow collector", collector: Collector::Slow, share: Some(1.0) },
+    Way { name: "silent collector", collector: Collector::Silent, share: Some(1.0) },
+    Way { name: "collector gone", collector: Collector::Gone, share: Some(1.0) },
+];
+
+/// How long the slow collector takes for every answer.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// One way to tell.
+#[derive(Clone, Copy)]
+struct Way {
+    name: &'static str,
+    collector: Collector,
+    share: Option<f64>,
+}
+
+/// Whom it is told.
+#[derive(Clone, Copy)]
+enum Collector {
+    None,
+    Quick,
+    /// Answers after [`SLOW`].
+    Slow,
+    /// Takes connections and requests, and never answers, as one that was stopped.
+    Silent,
+    /// Refuses connections, as one that was killed.
+    Gone,
+}
 
 /// How often Linux counts in a second, on every machine that we build for.
 const TICKS: f64 = 100.0;
@@ -33,16 +65,16 @@ pub(crate) fn compare(
     reviews: usize,
 ) -> anyhow::Result<()> {
     let (mut collector, address) = start_collector()?;
-    let mut runs_of = SHARES.map(|_| Vec::new());
+    let mut runs_of = WAYS.map(|_| Vec::new());
     for run in 1..=runs {
         // Whoever comes first finds another machine than whoever comes last, so that turns change.
-        for turn in 0..SHARES.len() {
-            let index = (run + turn) % SHARES.len();
-            let (name, share) = SHARES[index];
-            let cost = cost_with(&rate, share, &address, reviews)?;
+        for turn in 0..WAYS.len() {
+            let index = (run + turn) % WAYS.len();
+            let way = WAYS[index];
+            let cost = cost_with(&rate, way, &address, reviews)?;
             println!(
-                "run {run}: {name:>16} {:8.1} reviews/s {:8.1} us of processor time a review",
-                cost.rate, cost.cpu_us
+                "run {run}: {:>16} {:8.1} reviews/s {:8.1} us of processor time a review",
+                way.name, cost.rate, cost.cpu_us
             );
             runs_of[index].push(cost);
         }
@@ -51,9 +83,10 @@ pub(crate) fn compare(
         runs_of.each_ref().map(|costs| crate::median(&mut costs.iter().map(by).collect::<Vec<_>>()))
     };
     let (rates, times) = (medians(|cost| cost.rate), medians(|cost| cost.cpu_us));
-    for (index, (name, _)) in SHARES.into_iter().enumerate() {
+    for (index, way) in WAYS.into_iter().enumerate() {
         println!(
-            "median: {name:>16} {:8.1} reviews/s ({:+5.2} %) {:8.1} us ({:+5.2} %)",
+            "median: {:>16} {:8.1} reviews/s ({:+5.2} %) {:8.1} us ({:+5.2} %)",
+            way.name,
             rates[index],
             100.0 * (rates[index] / rates[0] - 1.0),
             times[index],
@@ -66,15 +99,23 @@ pub(crate) fn compare(
 
 fn cost_with(
     rate: &impl Fn() -> anyhow::Result<f64>,
-    share: Option<f64>,
-    collector: &str,
+    way: Way,
+    address: &str,
     reviews: usize,
 ) -> anyhow::Result<Cost> {
+    let endpoint = match way.collector {
+        Collector::None => String::new(),
+        Collector::Quick => format!("http://{address}"),
+        Collector::Slow => format!("http://{address}/slow"),
+        Collector::Silent => format!("http://{address}/silent"),
+        // Nobody listens where nobody listens any more.
+        Collector::Gone => format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?),
+    };
     let settings = TelemetrySettings {
         filter: "warn".to_owned(),
         output: LogOutput::Stderr,
-        otlp_endpoint: share.map(|_| format!("http://{collector}")).unwrap_or_default(),
-        sample_ratio: share,
+        otlp_endpoint: endpoint,
+        sample_ratio: way.share,
         ..TelemetrySettings::default()
     };
     let telemetry = chassis::telemetry::start("bench", &settings)?;
@@ -106,7 +147,7 @@ fn start_collector() -> anyhow::Result<(Child, String)> {
     Ok((child, address.trim().to_owned()))
 }
 
-/// Takes everything, as a collector that is up to its work does.
+/// Takes everything, as a collector that is up to its work does; and is two others, that are not, at paths of their own.
 pub(crate) fn collect() -> anyhow::Result<()> {
     // The line has the last core.
     if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.first().copied()) {
@@ -119,7 +160,13 @@ pub(crate) fn collect() -> anyhow::Result<()> {
         writeln!(out, "{}", listener.local_addr()?)?;
         out.flush()?;
         let orphaned = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]));
-        let routes = Router::new().route("/v1/{signal}", post(async |_: Bytes| ()));
+        let routes = Router::new()
+            .route("/v1/{signal}", post(async |_: Bytes| ()))
+            .route("/slow/v1/{signal}", post(async |_: Bytes| tokio::time::sleep(SLOW).await))
+            .route(
+                "/silent/v1/{signal}",
+                post(async |_: Bytes| std::future::pending::<()>().await),
+            );
         let served = axum::serve(listener, routes).with_graceful_shutdown(async {
             drop(orphaned.await);
         });

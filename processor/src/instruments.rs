@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use broker::{ExchangeError, PartitionStanding, Standing};
 use jiff::Timestamp;
+use models::ModelName;
 use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Gauge, Histogram},
@@ -20,6 +21,27 @@ const ROWS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 const SHARES: [f64; 11] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95];
 /// Why a round may be aborted.
 const REASONS: [&str; 4] = ["aborted", "unavailable", "refused", "fenced"];
+
+/// This replica is to score with `model`, and cannot.
+pub fn model_missing(model: &ModelName) {
+    model_loaded().record(0, &named(model.name(), &model.version().to_string()));
+}
+
+fn model_loaded() -> Gauge<u64> {
+    global::meter(METER)
+        .u64_gauge("processor.model.loaded")
+        .with_description(
+            "1 for the model that this replica scores with, 0 for one that it cannot load.",
+        )
+        .build()
+}
+
+fn named(name: &str, version: &str) -> [KeyValue; 2] {
+    [
+        KeyValue::new("model.name", name.to_owned()),
+        KeyValue::new("model.version", version.to_owned()),
+    ]
+}
 
 /// The line's instruments.
 #[derive(Clone)]
@@ -98,10 +120,7 @@ impl Instruments {
                 .u64_gauge("processor.breaker.open")
                 .with_description("1 while the line stands still for too many dead letters.")
                 .build(),
-            model_loaded: meter
-                .u64_gauge("processor.model.loaded")
-                .with_description("1 for the model that this replica scores with.")
-                .build(),
+            model_loaded: model_loaded(),
             lag: meter
                 .u64_gauge("messaging.kafka.consumer.lag")
                 .with_unit("{record}")
@@ -124,8 +143,7 @@ impl Instruments {
 
     /// This replica scores with `model` from now on. Replicas that differ are seen only so: a verdict has no replica.
     pub fn model_loaded(&self, model: &ModelRef) {
-        let name = KeyValue::new("model.name", model.name.clone());
-        self.model_loaded.record(1, &[name, KeyValue::new("model.version", model.version.clone())]);
+        self.model_loaded.record(1, &named(&model.name, &model.version));
     }
 
     /// A batch was inferred, whatever becomes of its round.

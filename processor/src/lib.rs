@@ -16,6 +16,7 @@
 //! - [`features`]: from text, ids and embedding to what drift needs
 //! - [`lanes`]: inference threads
 //! - [`load`](mod@load): from a bundle to a pipeline; [`selfcheck`]: golden cases before ready
+//! - [`standby`]: for as long as there is no pipeline
 //! - [`scorer`]: the line without a broker
 //! - [`breaker`]: stops the line before everything is a dead letter
 //! - [`instruments`]: what is measured; `spans`: what is recorded of a review and a round
@@ -33,6 +34,7 @@ pub mod scorer;
 pub mod selfcheck;
 pub mod settings;
 mod spans;
+pub mod standby;
 pub mod tokenizer;
 pub mod worker;
 
@@ -40,4 +42,4 @@ pub use load::{LoadError, load};
 pub use pipeline::Pipeline;
 pub use scorer::Scorer;
 pub use settings::Settings;
-pub use worker::{LineError, run};
+pub use worker::{LineError, register, run};

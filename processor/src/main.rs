@@ -6,13 +6,17 @@ use anyhow::Context as _;
 use broker::kafka::{ExchangeOptions, KafkaExchange};
 use chassis::{
     Health,
+    health::Check,
     settings::SettingsArgs,
     stop::{self, signalled, supervise},
     telemetry,
 };
 use clap::Parser;
-use models::Repository;
-use processor::settings::{ProcessSettings, ReplicaSettings};
+use models::{ModelName, Repository};
+use processor::{
+    settings::{ProcessSettings, ReplicaSettings},
+    standby,
+};
 use schemas::topics;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +54,7 @@ async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::start("processor", &settings.telemetry)?;
     telemetry::certificates::watch(settings.kafka.certificates());
     let health = Health::new();
+    let check = processor::register(&health);
     let listen = settings.replica.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
     info!(listen = %listener.local_addr()?, "serving health and metrics");
@@ -63,8 +68,8 @@ async fn main() -> anyhow::Result<()> {
         axum::serve(listener, router).with_graceful_shutdown(stopped).await.context("serving")
     });
     let grace = settings.replica.grace;
-    let (line_health, line_stop) = (health.clone(), stop.clone());
-    tasks.spawn(stop::thread("line", move || line(&settings, &line_health, &line_stop)));
+    let line_stop = stop.clone();
+    tasks.spawn(stop::thread("line", move || line(&settings, &check, &line_stop)));
 
     // Run until told otherwise, and stop in order.
     let until = async {
@@ -87,15 +92,13 @@ fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {
 }
 
 /// Loads the model, connects, runs. Blocks.
-fn line(
-    settings: &ProcessSettings,
-    health: &Health,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let bundle =
-        Repository::directory(&settings.model.repository).open(&settings.model.name.parse()?)?;
-    let pipeline = processor::load(&bundle, &settings.processor)?;
-    drop(bundle);
+fn line(settings: &ProcessSettings, check: &Check, stop: &CancellationToken) -> anyhow::Result<()> {
+    let repository = Repository::directory(&settings.model.repository);
+    let model: ModelName = settings.model.name.parse().context("[model] name")?;
+    let pipeline = standby::load(&model, check, stop, standby::PAUSE, || {
+        Ok(processor::load(&repository.open(&model)?, &settings.processor)?)
+    });
+    let Some(pipeline) = pipeline else { return Ok(()) };
     let ReplicaSettings { group, session_timeout, .. } = &settings.replica;
     let transactional_id = settings.replica.transactional_id(chassis::hostname)?;
     info!(group, transactional_id, "joining");
@@ -106,7 +109,7 @@ fn line(
         ..ExchangeOptions::new(group, [topics::REVIEWS], &transactional_id)
     };
     let exchange = KafkaExchange::connect(&kafka, options)?;
-    processor::run(Box::new(exchange), Arc::clone(&pipeline), &settings.processor, health, stop)?;
+    processor::run(Box::new(exchange), Arc::clone(&pipeline), &settings.processor, check, stop)?;
     Ok(())
 }
 

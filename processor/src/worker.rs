@@ -68,18 +68,22 @@ pub enum LineError {
     Threads(#[from] std::io::Error),
 }
 
+/// Adds the line to `health`, as [`HEALTH_NAME`]: before anybody may ask, so that a replica that still loads is not taken for ready.
+pub fn register(health: &Health) -> Check {
+    health.register_beating(HEALTH_NAME, BEAT_WAIT_MAX)
+}
+
 /// Runs until `stop`, or until the line cannot go on. Blocks: call it on a thread of its own.
 ///
-/// A stop finishes the rounds in hand, at most for `drain_wait_max`. Registers [`HEALTH_NAME`] with `health`: ready once the
-/// model is warm and partitions are assigned, not ready while the broker is away.
+/// A stop finishes the rounds in hand, at most for `drain_wait_max`. `check` is of [`register`]: ready once the model is warm and
+/// partitions are assigned, not ready while the broker is away.
 pub fn run(
     exchange: Box<dyn Exchange>,
     pipeline: Arc<Pipeline>,
     settings: &Settings,
-    health: &Health,
+    check: &Check,
     stop: &CancellationToken,
 ) -> Result<(), LineError> {
-    let check = health.register_beating(HEALTH_NAME, BEAT_WAIT_MAX);
     pipeline.classifier.warm()?;
     let lanes =
         Lanes::start(LaneSettings { threads: settings.threads(), pin: settings.pin_threads })?;
@@ -98,10 +102,10 @@ pub fn run(
             }
         }
         match worker.turn(!stopping) {
-            Ok(()) => worker.report(&check, now),
+            Ok(()) => worker.report(check, now),
             Err(LineError::Exchange(error)) => {
-                if let Some(wait) = worker.recover(error, &check)? {
-                    pause(wait, &check, stop);
+                if let Some(wait) = worker.recover(error, check)? {
+                    pause(wait, check, stop);
                 }
             }
             Err(error) => return Err(error),

@@ -100,7 +100,12 @@ async fn main() -> anyhow::Result<()> {
     tasks.spawn(serve(listener, routes, stop.clone()));
 
     info!(%listen, "started");
-    let outcome = chassis::stop::supervise(tasks, stop, chassis::stop::signalled(), grace).await;
+    let until = async {
+        let signalled = chassis::stop::signalled().await;
+        health.drain();
+        signalled
+    };
+    let outcome = chassis::stop::supervise(tasks, stop, until, grace).await;
     telemetry.finish();
     outcome
 }

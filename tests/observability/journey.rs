@@ -24,9 +24,11 @@ async fn what_goes_wrong_arrives_and_so_does_its_end() {
     // The reviews of the load are all of one kind, and people contradict most verdicts.
     let contradicted = now();
     let people = line.contradiction();
-    let told = post.has(Way::Slack, &["[FIRING warning] VerdictDrift"]).await;
-    assert!(told.text.contains("/VerdictDrift.md"), "no runbook: {}", told.text);
-    print("drift begins", contradicted, "VerdictDrift", &told);
+    for way in [Way::Slack, Way::Mail] {
+        let told = post.has(way, &["[FIRING warning] VerdictDrift"]).await;
+        assert!(told.text.contains("/VerdictDrift.md"), "no runbook: {}", told.text);
+        print("drift begins", contradicted, "VerdictDrift", &told);
+    }
     for way in [Way::Slack, Way::Mail] {
         let told = post.has(way, &["[FIRING critical] VerdictRealisedAccuracyLow"]).await;
         assert!(told.text.contains("/VerdictRealisedAccuracyLow.md"), "no runbook: {}", told.text);

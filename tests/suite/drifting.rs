@@ -11,7 +11,7 @@ use schemas::{DriftAlert, DriftChange, Record, topics};
 use serde_json::{Value, json};
 use store::{JudgedWindow, StoreSettings};
 
-use crate::line::{LOOK_EVERY, Line, now};
+use crate::line::{LOOK_EVERY, Line, now, verdict};
 
 /// Without what is waited for after this long, the line is taken to be stuck.
 const STUCK_AFTER: std::time::Duration = std::time::Duration::from_secs(90);
@@ -66,7 +66,27 @@ async fn drift_is_told_once_though_the_process_is_killed_on_the_way() {
     }
     assert_eq!(told.get("labels"), Some(&1), "{told:?}");
     assert!(told.values().all(|times| *times == 1), "told twice: {told:?}");
+    check_report(&line);
     assert_eq!(line.terminate().code(), Some(0));
+}
+
+/// `verdict drift report` says the same of these rows, on the terminal and as a page.
+fn check_report(line: &Line) {
+    let store = format!("sqlite:{}", line.store_path().display());
+    let page = line.data().join("report.html");
+    let time = around_now();
+    let mut command = verdict();
+    command.args(["drift", "report", "--window", "4h", "--models", "tests/fixtures/models"]);
+    command.args(["--from", &time.start.to_string(), "--to", &time.end.to_string()]);
+    let output = command.args(["--store", &store, "--html"]).arg(&page).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let refused = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{refused}");
+    assert!(said.contains("tiny@1") && said.contains("labels"), "{said}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    for part in ["<svg", "tiny@1", "labels"] {
+        assert!(html.contains(part), "no {part} in the page: {said}");
+    }
 }
 
 async fn publish(line: &Line, part: usize) {

@@ -40,7 +40,7 @@ fn run_dry(
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let line = thread::spawn(move || {
-        run(exchange, Arc::new(pipeline()), &settings, &Health::new(), &stopped)
+        run(exchange, Arc::new(pipeline()), &settings, &register(&Health::new()), &stopped)
     });
     let began = clock::monotonic();
     while 0 < broker.lag(GROUP, topics::REVIEWS) && !line.is_finished() {
@@ -158,9 +158,9 @@ impl Line {
     fn start(broker: &MemoryBroker, settings: Settings) -> Self {
         let exchange = Box::new(broker.exchange(GROUP, &[topics::REVIEWS], "one"));
         let (health, stop) = (Health::new(), CancellationToken::new());
-        let (its_health, its_stop) = (health.clone(), stop.clone());
+        let (check, its_stop) = (register(&health), stop.clone());
         let thread = thread::spawn(move || {
-            run(exchange, Arc::new(pipeline()), &settings, &its_health, &its_stop)
+            run(exchange, Arc::new(pipeline()), &settings, &check, &its_stop)
         });
         Self { health, stop, thread }
     }
