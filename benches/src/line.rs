@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Partitions of the topics, as `verdict up` makes them.
 const PARTITIONS: u16 = 4;
+/// Group of the processor.
+pub(crate) const GROUP: &str = "bench-processor";
 /// Reviews in flight to the broker while the backlog is laid down.
 const IN_FLIGHT_MAX: usize = 1_000;
 /// Longest wait for anything here.
@@ -86,14 +88,14 @@ async fn run(
     Ok(crate::per_second(texts.len(), took))
 }
 
-fn start_processor(
+pub(crate) fn start_processor(
     kafka: &KafkaSettings,
     pipeline: &Arc<Pipeline>,
     settings: &processor::Settings,
     health: &Health,
     stop: &CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
-    let options = ExchangeOptions::new("bench-processor", [topics::REVIEWS], "bench-processor-0");
+    let options = ExchangeOptions::new(GROUP, [topics::REVIEWS], "bench-processor-0");
     let exchange = Box::new(KafkaExchange::connect(kafka, options)?);
     let (pipeline, settings) = (Arc::clone(pipeline), settings.clone());
     let (check, stop) = (processor::register(health), stop.clone());
@@ -123,7 +125,10 @@ fn start_sink(
 }
 
 /// Writes the backlog and returns the ids of all reviews.
-async fn lay_down(kafka: &KafkaSettings, texts: &[String]) -> anyhow::Result<Vec<ReviewId>> {
+pub(crate) async fn lay_down(
+    kafka: &KafkaSettings,
+    texts: &[String],
+) -> anyhow::Result<Vec<ReviewId>> {
     let publisher = Arc::new(KafkaPublish::connect(kafka, 2 * IN_FLIGHT_MAX)?);
     let mut ids = Vec::new();
     for (chunk_number, chunk) in texts.chunks(IN_FLIGHT_MAX).enumerate() {

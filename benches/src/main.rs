@@ -12,11 +12,15 @@
 //! `--telemetry` compares the line with itself instead: without a collector, with one that gets one trace in a hundred or every trace,
 //! and with one that is slow, silent or gone. The collector is a process of its own on another core, which takes everything and looks at nothing. On a
 //! machine that does other work as well the time is anybody's; the processor time of this process is its own.
+//!
+//! `--kafka HOST:PORT` leaves broker, sink and store out: the processor alone, from topic to topic, on a Kafka of yours that should have
+//! other cores.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod line;
 mod telemetry;
 mod texts;
+mod topics;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -51,6 +55,9 @@ struct Args {
     /// Compares the line with and without a collector, and not with the model.
     #[arg(long)]
     telemetry: bool,
+    /// Measures the processor alone, from topic to topic, on this Kafka, which must be new: HOST:PORT.
+    #[arg(long, conflicts_with = "telemetry")]
+    kafka: Option<String>,
     /// Is the collector of such a comparison; it tells its address and ends with its input.
     #[arg(long, hide = true)]
     collector: bool,
@@ -86,6 +93,9 @@ fn main() -> anyhow::Result<()> {
     if args.telemetry {
         let rate = || line::rate(&pipeline, &settings, &texts, &args.fsync);
         return telemetry::compare(rate, args.runs, texts.len());
+    }
+    if let Some(address) = &args.kafka {
+        return topics::measure(address, &pipeline, &settings, &texts, args.runs);
     }
     against_the_model(&args, &pipeline, &settings, &texts)
 }

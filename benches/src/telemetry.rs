@@ -129,7 +129,7 @@ fn cost_with(
 }
 
 /// Processor time of this process so far.
-fn cpu_seconds() -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
     let text = fs::read_to_string("/proc/self/stat").context("reading the processor time")?;
     // The name of the process may hold anything, and ends at the last bracket.
     let (_, fields) = text.rsplit_once(')').context("reading the processor time")?;

@@ -11,7 +11,7 @@
 //! - [`worker`]: THE loop; [`run`] starts it
 //! - [`pipeline`]: what becomes of each review, pure
 //! - [`batcher`]: which texts are inferred together, pure
-//! - [`tokenizer`]: from text to ids
+//! - [`tokenizer`]: from text to ids, plain ones by a shorter way
 //! - [`classifier`]: from ids to scores; the only place that names an inference library
 //! - [`features`]: from text, ids and embedding to what drift needs
 //! - [`lanes`]: inference threads

@@ -1,19 +1,31 @@
 //! From text to token ids, cut to what the model reads exactly as in training.
 
+mod plain;
+
 use std::fmt;
 
 use schemas::{Refusal, ReviewText, Stage};
 
+use self::plain::Plain;
 use crate::classifier::catch;
 
 /// The bundle's tokenizer.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// A faster way for plain texts, where the bundle's tokenizer has one.
+    plain: Option<Around>,
     /// Most ids that the model reads, special ones included.
     tokens_max: usize,
     /// Stands for what is not in the vocabulary; `None` where the vocabulary has no such token.
     unknown: Option<u32>,
     special: SpecialTokens,
+}
+
+/// The faster way, and the ids that the bundle puts around every text.
+struct Around {
+    plain: Plain,
+    before: Vec<u32>,
+    after: Vec<u32>,
 }
 
 /// How many special tokens are put around every text.
@@ -57,9 +69,16 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|error| UnusableTokenizer(error.to_string()))?;
         let unknown = inner.token_to_id(unknown);
         let probe = || inner.encode_fast("a", true).map_err(|error| error.to_string());
-        let special =
-            SpecialTokens::of(catch(probe).map_err(UnusableTokenizer)?.get_special_tokens_mask());
-        Ok(Self { inner, tokens_max, unknown, special })
+        let probed = catch(probe).map_err(UnusableTokenizer)?;
+        let special = SpecialTokens::of(probed.get_special_tokens_mask());
+        let ids = probed.get_ids();
+        let after = ids.len().saturating_sub(special.after);
+        let around = |plain| {
+            let (before, after) = (ids.get(..special.before)?.to_vec(), ids.get(after..)?.to_vec());
+            Some(Around { plain, before, after })
+        };
+        let plain = Plain::of(json).and_then(around);
+        Ok(Self { inner, plain, tokens_max, unknown, special })
     }
 
     /// How many tokens it knows, special ones included.
@@ -79,15 +98,36 @@ impl Tokenizer {
 
     /// The ids of `text`, whose size is bounded by its type.
     pub fn encode(&self, text: &ReviewText) -> Result<Encoding, Refusal> {
-        let encode =
-            || self.inner.encode_fast(text.as_str(), true).map_err(|error| error.to_string());
-        let encoded = catch(encode)
-            .map_err(|message| Refusal::new(Stage::Tokenize, "TokenizerFailed", message))?;
-        let ids = encoded.get_ids();
+        let ids = match self.plain.as_ref().and_then(|around| around.ids(text)) {
+            Some(ids) => ids,
+            None => self.any_ids(text)?,
+        };
         let truncated = self.tokens_max < ids.len();
         let ids = cut(ids, self.tokens_max);
         let unknown = ids.iter().filter(|&&id| Some(id) == self.unknown).count();
         Ok(Encoding { ids, truncated, unknown, special: self.special })
+    }
+
+    /// By the library, which knows every kind of tokenizer and of text.
+    fn any_ids(&self, text: &ReviewText) -> Result<Vec<u32>, Refusal> {
+        let encode =
+            || self.inner.encode_fast(text.as_str(), true).map_err(|error| error.to_string());
+        let encoded = catch(encode)
+            .map_err(|message| Refusal::new(Stage::Tokenize, "TokenizerFailed", message))?;
+        Ok(encoded.get_ids().to_vec())
+    }
+}
+
+impl Around {
+    fn ids(&self, text: &ReviewText) -> Option<Vec<u32>> {
+        // English takes some four bytes a token.
+        let mut ids = Vec::with_capacity(text.as_str().len() / 4 + 8);
+        ids.extend_from_slice(&self.before);
+        if !self.plain.encode(text.as_str(), &mut ids) {
+            return None;
+        }
+        ids.extend_from_slice(&self.after);
+        Some(ids)
     }
 }
 
@@ -117,13 +157,13 @@ impl Encoding {
 
 /// The first half and the last half of the limit, since a review's judgement tends to stand at its beginning or its end.
 /// Special tokens are ids like others: the first one opens the first half, the last one closes the last.
-fn cut(ids: &[u32], tokens_max: usize) -> Vec<u32> {
+fn cut(mut ids: Vec<u32>, tokens_max: usize) -> Vec<u32> {
     let head = tokens_max / 2;
     let tail = tokens_max - head;
-    match (ids.get(..head), ids.len().checked_sub(tail).and_then(|start| ids.get(start..))) {
-        (Some(first), Some(last)) if tokens_max < ids.len() => [first, last].concat(),
-        _fits => ids.to_vec(),
+    if tokens_max < ids.len() {
+        ids.drain(head..ids.len() - tail);
     }
+    ids
 }
 
 impl fmt::Debug for Tokenizer {

@@ -61,7 +61,9 @@ async fn drift_is_told_once_though_the_process_is_killed_on_the_way() {
     for record in records(&line, topics::DRIFT_ALERTS) {
         let alert = DriftAlert::from_record(&record).unwrap();
         assert_eq!(alert.change, DriftChange::Began, "{}", alert.sentence);
-        assert_eq!((alert.model.name.as_str(), alert.since), ("tiny", 0), "{}", alert.sentence);
+        assert_eq!(alert.model.name, "tiny", "{}", alert.sentence);
+        // Which reviews are in the first windows is a matter of timing, and what is near its limit may begin later.
+        assert!(alert.signal != "labels" || alert.since == 0, "{}", alert.sentence);
         *told.entry(alert.signal).or_default() += 1;
     }
     assert_eq!(told.get("labels"), Some(&1), "{told:?}");
