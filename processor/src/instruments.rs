@@ -11,7 +11,10 @@ use opentelemetry::{
 };
 use schemas::{ModelRef, Refusal, Verdict};
 
-use crate::pipeline::{Inferred, Timing};
+use crate::{
+    pipeline::{Inferred, Timing},
+    response_cache::Lookups,
+};
 
 /// Name of the meter.
 const METER: &str = "processor";
@@ -49,6 +52,7 @@ pub struct Instruments {
     inference_duration: Histogram<f64>,
     batch_size: Histogram<u64>,
     padding_ratio: Histogram<f64>,
+    cache_lookups: Counter<u64>,
     predictions: Counter<u64>,
     confidence: Histogram<f64>,
     dead_letters: Counter<u64>,
@@ -84,6 +88,11 @@ impl Instruments {
                 .with_unit("1")
                 .with_description("Share of a batch that was padding.")
                 .with_boundaries(SHARES.to_vec())
+                .build(),
+            cache_lookups: meter
+                .u64_counter("inference.cache.lookups")
+                .with_unit("{text}")
+                .with_description("Distinct texts of a round that were looked for in the response cache, by result.")
                 .build(),
             predictions: meter
                 .u64_counter("inference.predictions")
@@ -144,6 +153,15 @@ impl Instruments {
     /// This replica scores with `model` from now on. Replicas that differ are seen only so: a verdict has no replica.
     pub fn model_loaded(&self, model: &ModelRef) {
         self.model_loaded.record(1, &named(&model.name, &model.version));
+    }
+
+    /// So often the response cache was asked since the last time. One that is off is never asked, and nothing appears.
+    pub(crate) fn looked_up(&self, lookups: Lookups) {
+        for (result, count) in [("hit", lookups.hits), ("miss", lookups.misses)] {
+            if 0 < count {
+                self.cache_lookups.add(count, &[KeyValue::new("result", result)]);
+            }
+        }
     }
 
     /// A batch was inferred, whatever becomes of its round.

@@ -11,6 +11,7 @@
 //! - [`worker`]: THE loop; [`run`] starts it
 //! - [`pipeline`]: what becomes of each review, pure
 //! - [`batcher`]: which texts are inferred together, pure
+//! - `response_cache`: what was said of texts that come again, pure
 //! - [`tokenizer`]: from text to ids, plain ones by a shorter way
 //! - [`classifier`]: from ids to scores; the only place that names an inference library
 //! - [`features`]: from text, ids and embedding to what drift needs
@@ -30,6 +31,7 @@ pub mod instruments;
 pub mod lanes;
 pub mod load;
 pub mod pipeline;
+mod response_cache;
 pub mod scorer;
 pub mod selfcheck;
 pub mod settings;

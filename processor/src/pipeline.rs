@@ -27,6 +27,7 @@ use crate::{
     classifier::{Classifier, ClassifyError, Scores, Shape},
     features::Extractor,
     pipeline::round::{Answer, Entry, Facts, Judgement, Round},
+    response_cache::ResponseCache,
     tokenizer::{Encoding, Tokenizer},
 };
 
@@ -107,17 +108,27 @@ impl Pipeline {
         &self,
         reviews: impl IntoIterator<Item = Result<Review, Refusal>>,
     ) -> (Round, Vec<Batch>) {
+        self.prepare_with(reviews, &mut ResponseCache::default(), Timestamp::UNIX_EPOCH)
+    }
+
+    /// As [`prepare`](Self::prepare) at `now`, but what `cache` knows needs neither.
+    pub(crate) fn prepare_with(
+        &self,
+        reviews: impl IntoIterator<Item = Result<Review, Refusal>>,
+        cache: &mut ResponseCache,
+        now: Timestamp,
+    ) -> (Round, Vec<Batch>) {
         let mut round = Round::default();
         let mut encodings = Vec::new();
         for review in reviews {
-            round.push(review, |text| {
+            round.push(review, cache, now, |text, position| {
                 let encoding = self.tokenizer.encode(text)?;
                 let facts = Facts {
                     tokens: encoding.ids.len(),
                     truncated: encoding.truncated,
                     features: self.extractor.of_text(text, &encoding),
                 };
-                encodings.push(encoding);
+                encodings.push((position, encoding));
                 Ok(facts)
             });
         }
@@ -126,18 +137,19 @@ impl Pipeline {
         (round, batches)
     }
 
-    fn batches(&self, mut encodings: Vec<Encoding>) -> Vec<Batch> {
-        let counts: Vec<usize> = encodings.iter().map(|encoding| encoding.ids.len()).collect();
+    /// Of texts and their positions in the round.
+    fn batches(&self, mut encodings: Vec<(usize, Encoding)>) -> Vec<Batch> {
+        let counts: Vec<usize> = encodings.iter().map(|(_, encoding)| encoding.ids.len()).collect();
         let planned = batcher::plan(&counts, self.classifier.shapes(), self.limits);
-        let mut take = |position: usize| {
-            let ids = encodings.get_mut(position).map(|encoding| std::mem::take(&mut encoding.ids));
-            (position, ids.unwrap_or_default())
+        let mut take = |index: usize| {
+            let taken = encodings.get_mut(index);
+            taken.map(|(position, encoding)| (*position, std::mem::take(&mut encoding.ids)))
         };
         planned
             .into_iter()
             .map(|planned| Batch {
                 shape: planned.shape,
-                rows: planned.positions.into_iter().map(&mut take).collect(),
+                rows: planned.positions.into_iter().filter_map(&mut take).collect(),
             })
             .collect()
     }
@@ -242,9 +254,9 @@ impl Pipeline {
             confidence,
             probabilities: labelled.map(|(l, p)| (l.clone(), p)).collect::<BTreeMap<_, _>>(),
             model: self.model.clone(),
-            tokens: u32::try_from(judgement.tokens).unwrap_or(u32::MAX),
-            truncated: judgement.truncated,
-            drift: Some(self.extractor.features(judgement.features, answer.projection)),
+            tokens: u32::try_from(judgement.facts.tokens).unwrap_or(u32::MAX),
+            truncated: judgement.facts.truncated,
+            drift: Some(self.extractor.features(judgement.facts.features, answer.projection)),
             source: review.source,
             language: review.language,
             metadata: review.metadata,

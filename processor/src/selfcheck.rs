@@ -37,9 +37,9 @@ pub fn check(
             |refusal: Refusal| SelfCheckFailed::Refused { case: case.name.clone(), refusal };
         let (judgement, probabilities) = observed.map_err(refused)?;
         let observed = Observed {
-            tokens: judgement.tokens,
-            unknown: judgement.features.unknown_tokens,
-            truncated: judgement.truncated,
+            tokens: judgement.facts.tokens,
+            unknown: judgement.facts.features.unknown_tokens,
+            truncated: judgement.facts.truncated,
             probabilities,
         };
         case.check(observed, tolerance)?;
@@ -75,9 +75,9 @@ mod tests {
         let mut case = GoldenCase {
             name: "seed".to_owned(),
             text: text.to_owned(),
-            tokens: judgement.tokens,
-            unknown: judgement.features.unknown_tokens,
-            truncated: judgement.truncated,
+            tokens: judgement.facts.tokens,
+            unknown: judgement.facts.features.unknown_tokens,
+            truncated: judgement.facts.truncated,
             label: String::new(),
             logits: Vec::new(),
             probabilities: probabilities.to_vec(),

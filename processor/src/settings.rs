@@ -30,6 +30,9 @@ pub struct Settings {
     pub round_gather_max: Duration,
     /// Most rounds in hand, from polled to committed: one is inferred while the next is read and the last is committed.
     pub rounds_in_hand_max: NonZeroUsize,
+    /// Most answers that are remembered for texts that come again in later rounds, some 300 bytes each; 0 remembers none. Within a
+    /// round equal texts are scored once in any case.
+    pub response_cache_entries: usize,
     /// Inference threads; 0 is one for each core that the process may use.
     pub inference_threads: usize,
     /// Whether each inference thread stays on a core of its own. Only done where the process has every core it sees to itself
@@ -105,6 +108,7 @@ impl Default for Settings {
             max_round_tokens: const { NonZeroUsize::new(16_384).unwrap() },
             round_gather_max: Duration::from_millis(25),
             rounds_in_hand_max: const { NonZeroUsize::new(3).unwrap() },
+            response_cache_entries: 0,
             inference_threads: 0,
             pin_threads: true,
             store_text: true,

@@ -35,6 +35,7 @@ use crate::{
         records::{self, ScoringOrder, Topics},
         steps::Steps,
     },
+    response_cache::ResponseCache,
     settings::Settings,
     spans::{Polled, Spans, Written},
     worker::{
@@ -141,6 +142,7 @@ struct Worker {
     /// [`IDLE_WAIT`], but for a simulation, which waits for nothing.
     idle_wait: Duration,
     alone: Alone,
+    cache: ResponseCache,
     breaker: Breaker,
     /// Why the line stands still, if it does: until the process is started anew.
     tripped: Option<Tripped>,
@@ -166,6 +168,7 @@ impl Worker {
             pipeline,
             inference,
             attempts: settings.backoff.attempts(),
+            cache: ResponseCache::new(settings.response_cache_entries),
             breaker: Breaker::new(settings.breaker_window, settings.breaker_share_max),
             tripped: None,
             settings,
@@ -245,8 +248,9 @@ impl Worker {
         for deliveries in split(deliveries, tokens_max, text_tokens_max) {
             let number = self.round_next;
             self.round_next += 1;
-            let reviews = records::read(&deliveries, clock::now());
-            let (round, batches) = self.pipeline.prepare(reviews);
+            let now = clock::now();
+            let reviews = records::read(&deliveries, now);
+            let (round, batches) = self.pipeline.prepare_with(reviews, &mut self.cache, now);
             for batch in batches {
                 let pipeline = Arc::clone(&self.pipeline);
                 self.inference.submit(Task { round: number, pipeline, batch });
@@ -280,6 +284,7 @@ impl Worker {
             let RoundInHand { number, mut deliveries, steps, polled, pipeline, round } = in_hand;
             let trace = self.spans.note(&deliveries, &steps, &round, polled);
             let _entered = trace.as_ref().map(|trace| trace.context().enter());
+            round.teach(&mut self.cache);
             let mut outcomes = pipeline.conclude(round);
             self.scoring_order.keep(&mut outcomes);
             let progress = Progress::of(&deliveries);
@@ -366,6 +371,7 @@ impl Worker {
         if self.standing_next <= now {
             self.standing_next = now + STANDING_EVERY;
             self.instruments.standing(self.exchange.standing());
+            self.instruments.looked_up(self.cache.take_lookups());
         }
         if let Some(tripped) = &self.tripped {
             check.not_ready(tripped.to_string());

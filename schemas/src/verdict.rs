@@ -76,7 +76,7 @@ pub struct Verdict {
     pub queue_ms: f64,
     /// Milliseconds that the model took for the batch.
     pub inference_ms: f64,
-    /// Reviews in the batch.
+    /// Reviews in the batch; 0 where the model was not asked, because the answer to this very text was remembered.
     pub batch_size: u32,
     /// W3C trace id, 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,8 @@
 //! - `servers`, `replica`: real servers, real binaries; `rows`: what a CQL server holds
 //! - `feed`, `clients`, `stream`: reviews in over Kafka and over HTTP, verdicts out; `checker`: the truth
 //! - one file a proof: `kills` (P1), `zombies` (P2), `bounces` (P3), `delays` (P4) with its `proxy`, `scaling` (P5), `replays`
-//!   (P6), `intake` (P7), `poison` (P8), `outages` (P9), `soak` (P10), `late_rows` (P11)
+//!   (P6), `intake` (P7), `poison` (P8), `outages` (P9), `soak` (P10), `late_rows` (P11),
+//!   `drifting` (P12)
 //! - `rollout`: what Kubernetes does to the line, with `front` in the place of its Service
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
@@ -18,6 +19,7 @@ mod bounces;
 mod checker;
 mod clients;
 mod delays;
+mod drifting;
 mod feed;
 mod form;
 mod front;

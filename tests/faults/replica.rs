@@ -104,8 +104,9 @@ impl Replica {
             command.env("VERDICT_TEST_FAULT", fault);
         }
         command.arg("--set").arg(format!("{}=127.0.0.1:{}", self.service.listen(), self.port));
-        if self.service == Service::Sink {
-            // The proofs are of rows. Drift has its own, and its topics are not made here.
+        let asks_for_drift = self.settings.iter().any(|(key, _value)| key == "drift.enabled");
+        if self.service == Service::Sink && !asks_for_drift {
+            // Most proofs are of rows, and do not make the topics of drift.
             command.args(["--set", "drift.enabled=false"]);
         }
         for (key, value) in &self.settings {

@@ -94,7 +94,9 @@ fn check_report(line: &Line) {
 async fn publish(line: &Line, part: usize) {
     let kafka = KafkaPublish::connect(&line.kafka(), 1_000).unwrap();
     for number in 0..REVIEWS {
-        let text = json!({ "id": format!("{part}-{number}"), "review": format!("Room {number} was clean.") });
+        // One text, so one label: whichever reviews a window has, its labels are as far from held-out data as can be.
+        let text =
+            json!({ "id": format!("{part}-{number}"), "review": "The room was clean and quiet." });
         let value = Some(text.to_string().into_bytes());
         let key = Some(format!("{part}-{number}").into_bytes());
         let record = Record { key, value, ..Record::default() };

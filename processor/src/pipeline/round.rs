@@ -1,14 +1,16 @@
 //! What is known of the reviews of one round, from the first look at them to the last answer.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use drift::Projected;
+use jiff::Timestamp;
 use schemas::{Refusal, Review, ReviewText};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     features::TextFeatures,
     pipeline::{Inferred, Timing, unanswered},
+    response_cache::{Known, ResponseCache},
 };
 
 /// The reviews of one round in their order, and the distinct texts among them.
@@ -53,7 +55,7 @@ pub(crate) enum Entry {
 }
 
 /// What is known of a text once it is tokenised.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Facts {
     /// Ids that the model reads.
     pub(crate) tokens: usize,
@@ -77,28 +79,26 @@ pub(crate) struct Answer {
 pub(crate) struct Judgement {
     /// Of the text.
     pub(crate) sha256: TextHash,
-    /// Ids that the model reads.
-    pub(crate) tokens: usize,
-    /// Whether the text had more.
-    pub(crate) truncated: bool,
-    /// What else drift needs to know of it.
-    pub(crate) features: TextFeatures,
-    /// What the model said of it or a refusal, when, and with how many texts.
+    pub(crate) facts: Facts,
+    /// What the model said of it or a refusal, when, and with how many texts: 0 where it was remembered.
     pub(crate) outcome: Option<(Result<Answer, Refusal>, Timing, usize)>,
     /// The call that answered for it, by its position among the round's.
     run: Option<usize>,
 }
 
 impl Round {
-    /// Adds a review. `encode` is asked for a text that was not there yet.
+    /// Adds a review at `now`. A text that was not there yet is looked up in `cache`; where that does not know it, `encode` is asked
+    /// for it, with its position.
     pub(crate) fn push(
         &mut self,
         review: Result<Review, Refusal>,
-        encode: impl FnOnce(&ReviewText) -> Result<Facts, Refusal>,
+        cache: &mut ResponseCache,
+        now: Timestamp,
+        encode: impl FnOnce(&ReviewText, usize) -> Result<Facts, Refusal>,
     ) {
         let entry = match review {
             Err(refusal) => Entry::Refused(refusal),
-            Ok(review) => match self.position(&review.text, encode) {
+            Ok(review) => match self.position(&review.text, cache, now, encode) {
                 Ok(position) => Entry::Review(review, position),
                 Err(refusal) => Entry::Refused(refusal),
             },
@@ -109,7 +109,9 @@ impl Round {
     fn position(
         &mut self,
         text: &ReviewText,
-        encode: impl FnOnce(&ReviewText) -> Result<Facts, Refusal>,
+        cache: &mut ResponseCache,
+        now: Timestamp,
+        encode: impl FnOnce(&ReviewText, usize) -> Result<Facts, Refusal>,
     ) -> Result<usize, Refusal> {
         let sha256 = TextHash::from(Sha256::digest(text.as_str().as_bytes()));
         match self.seen.get(&sha256) {
@@ -117,18 +119,18 @@ impl Round {
             Some(Seen::Refused(refusal)) => return Err(refusal.clone()),
             None => {}
         }
-        let (seen, outcome) = match encode(text) {
-            Ok(Facts { tokens, truncated, features }) => {
-                let position = self.judgements.len();
-                self.judgements.push(Judgement {
-                    sha256,
-                    tokens,
-                    truncated,
-                    features,
-                    outcome: None,
-                    run: None,
-                });
-                self.tokens += tokens;
+        let position = self.judgements.len();
+        let (facts, outcome) = match cache.recall(&sha256) {
+            Some(Known { facts, answer }) => {
+                let timing = Timing { started_at: now, took: Duration::ZERO };
+                (Ok(facts), Some((Ok(answer), timing, 0)))
+            }
+            None => (encode(text, position), None),
+        };
+        let (seen, outcome) = match facts {
+            Ok(facts) => {
+                self.tokens += if outcome.is_none() { facts.tokens } else { 0 };
+                self.judgements.push(Judgement { sha256, facts, outcome, run: None });
                 (Seen::At(position), Ok(position))
             }
             Err(refusal) => (Seen::Refused(refusal.clone()), Err(refusal)),
@@ -172,7 +174,7 @@ impl Round {
         self.entries.is_empty()
     }
 
-    /// Ids that the model reads, of all distinct texts, padding not counted.
+    /// Ids that the model reads, of all distinct texts that it is asked for, padding not counted.
     pub fn tokens(&self) -> usize {
         self.tokens
     }
@@ -187,6 +189,19 @@ impl Round {
         match self.entries.get(index)? {
             Entry::Review(_, position) => self.judgements.get(*position)?.run,
             Entry::Refused(_) => None,
+        }
+    }
+
+    /// Lets `cache` have what the model said. A text that it knew has no call.
+    pub(crate) fn teach(&self, cache: &mut ResponseCache) {
+        if !cache.is_on() {
+            return;
+        }
+        for judgement in self.judgements.iter().filter(|judgement| judgement.run.is_some()) {
+            if let Some((Ok(answer), ..)) = &judgement.outcome {
+                let known = Known { facts: judgement.facts, answer: answer.clone() };
+                cache.keep(judgement.sha256, known);
+            }
         }
     }
 

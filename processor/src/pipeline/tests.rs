@@ -351,3 +351,36 @@ fn times_of_scoring_keep_the_order_of_the_reviews() {
     order.keep(&mut outcomes);
     assert_eq!(times(&outcomes), [us(11), us(12), us(50), us(51)]);
 }
+
+#[test]
+fn what_is_remembered_is_not_asked_again_and_reads_the_same() {
+    let (pipeline, mut cache) = (pipeline(), ResponseCache::new(8));
+    let mut judged = Vec::new();
+    for texts in [&["good", "fail", "good bad"][..], &["good bad", "bad", "good", "fail"]] {
+        let reviews = texts.iter().map(|text| Ok(review(text)));
+        let (mut round, batches) = pipeline.prepare_with(reviews, &mut cache, NOW);
+        let asked: usize = batches.iter().map(|batch| batch.rows().len()).sum();
+        for batch in &batches {
+            let timing = Timing { started_at: NOW, took: Duration::from_millis(2) };
+            round.accept(pipeline.infer(batch), timing);
+        }
+        assert!(round.is_complete());
+        round.teach(&mut cache);
+        judged.push((asked, pipeline.conclude(round)));
+    }
+    let [(3, first), (2, second)] = judged.as_slice() else {
+        panic!("asked otherwise: {judged:?}")
+    };
+    let [good, Err(failed), both] = first.as_slice() else { panic!("{first:?}") };
+    let [both_again, Ok(_), good_again, Err(failed_again)] = second.as_slice() else {
+        panic!("{second:?}")
+    };
+    assert_eq!(failed_again, failed, "a refusal is found anew");
+    for (first, again) in [(good, good_again), (both, both_again)] {
+        let (mut expected, again) = (first.clone().unwrap(), again.clone().unwrap());
+        assert_eq!((again.inference_ms, again.batch_size), (0.0, 0));
+        (expected.inference_ms, expected.batch_size) = (0.0, 0);
+        expected.scored_at = NOW;
+        assert_eq!(again, expected);
+    }
+}
