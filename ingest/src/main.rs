@@ -40,6 +40,10 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    /// Start nothing: ask the process that runs with these settings whether it is ready, exit status 1 where it is not
+    #[arg(long)]
+    ready: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -56,7 +60,12 @@ struct Settings {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Settings { kafka, store, ingest: settings, telemetry } = settings(Arguments::parse())?;
+    let arguments = Arguments::parse();
+    let asks = arguments.ready;
+    let Settings { kafka, store, ingest: settings, telemetry } = settings(arguments)?;
+    if asks {
+        return Ok(chassis::readiness::ask(settings.listen)?);
+    }
 
     let telemetry = telemetry::start("ingest", &telemetry)?;
     telemetry::certificates::watch(kafka.certificates().chain(store.certificates()));

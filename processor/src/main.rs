@@ -37,6 +37,10 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS)]
 struct Arguments {
+    /// Start nothing: ask the process that runs with these settings whether it is ready, exit status 1 where it is not
+    #[arg(long)]
+    ready: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -44,7 +48,12 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // Know what is asked.
-    let settings = settings(Arguments::parse())?;
+    let arguments = Arguments::parse();
+    let asks = arguments.ready;
+    let settings = settings(arguments)?;
+    if asks {
+        return Ok(chassis::readiness::ask(settings.replica.listen)?);
+    }
 
     // Be seen.
     let telemetry = telemetry::start("processor", &settings.telemetry)?;

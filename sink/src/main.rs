@@ -38,6 +38,10 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS)]
 struct Arguments {
+    /// Start nothing: ask the process that runs with these settings whether it is ready, exit status 1 where it is not
+    #[arg(long)]
+    ready: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -56,7 +60,12 @@ struct Settings {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let settings = settings(Arguments::parse())?;
+    let arguments = Arguments::parse();
+    let asks = arguments.ready;
+    let settings = settings(arguments)?;
+    if asks {
+        return Ok(chassis::readiness::ask(settings.sink.listen)?);
+    }
 
     let telemetry = telemetry::start("sink", &settings.telemetry)?;
     let certificates = settings.kafka.certificates().chain(settings.store.certificates());
