@@ -22,6 +22,10 @@ pub(crate) struct TopicsArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     partitions: Option<u16>,
 
+    /// Print the topics with what is set of each, and make none
+    #[arg(long)]
+    dry_run: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -31,10 +35,19 @@ pub(crate) async fn run(args: &TopicsArgs) -> anyhow::Result<()> {
     let kafka = args.kafka.clone().map(|servers| ("kafka.bootstrap_servers".to_owned(), servers));
     let settings = Settings::load(&args.settings, kafka.into_iter().collect())?;
     let specs = specs(args.partitions.unwrap_or(settings.up.partitions));
-    ensure_topics(&settings.kafka, &specs, WAIT_MAX).await?;
+    if !args.dry_run {
+        ensure_topics(&settings.kafka, &specs, WAIT_MAX).await?;
+    }
     let mut out = std::io::stdout().lock();
     for spec in specs {
-        writeln!(out, "{}", spec.name)?;
+        write!(out, "{}", spec.name)?;
+        if args.dry_run {
+            write!(out, " partitions={}", spec.partitions)?;
+            for (key, value) in &spec.config {
+                write!(out, " {key}={value}")?;
+            }
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

@@ -133,6 +133,8 @@ fn start_processor(settings: &Settings, kafka: &KafkaSettings, health: &Health) 
     // The page is up while the model loads: it takes a second or two.
     let loaded = health.register("model");
     loaded.not_ready("the model is being loaded");
+    // Between the two nobody may take the line for ready.
+    health.register(processor::worker::HEALTH_NAME);
     Part::start("processor", move |stop| {
         chassis::stop::thread("processor", move || {
             let bundle = model.open()?;

@@ -1,18 +1,23 @@
 //! The processor as a process of its own, on a broker of yours.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use broker::kafka::{ExchangeOptions, KafkaExchange};
+use broker::kafka::{self, ExchangeOptions, KafkaExchange};
 use chassis::{
     Health,
+    exit::Ending,
     settings::SettingsArgs,
     stop::{self, signalled, supervise},
     telemetry,
 };
 use clap::Parser;
-use models::Repository;
-use processor::settings::{ProcessSettings, ReplicaSettings};
+use models::{BundleError, InvalidModelName, Repository};
+use processor::{
+    LoadError,
+    settings::{ProcessSettings, ReplicaSettings, Unnamed},
+    worker,
+};
 use schemas::topics;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -45,8 +50,12 @@ struct Arguments {
     settings: SettingsArgs,
 }
 
+fn main() -> ExitCode {
+    chassis::exit::end(run(), ending)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     // Know what is asked.
     let arguments = Arguments::parse();
     let asks = arguments.ready;
@@ -59,6 +68,8 @@ async fn main() -> anyhow::Result<()> {
     let telemetry = telemetry::start("processor", &settings.telemetry)?;
     telemetry::certificates::watch(settings.kafka.certificates());
     let health = Health::new();
+    // The line registers itself once it runs. Until then nobody may take this process for ready.
+    health.register(worker::HEALTH_NAME).not_ready("the model is being loaded");
     let listen = settings.replica.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
     info!(listen = %listener.local_addr()?, "serving health and metrics");
@@ -84,6 +95,19 @@ async fn main() -> anyhow::Result<()> {
     let outcome = supervise(tasks, stop, until, grace).await;
     telemetry.finish();
     outcome
+}
+
+/// What the error asks for, where it is one of the broker's or of the model.
+fn ending(error: &anyhow::Error) -> Option<Ending> {
+    if let Some(error) = error.downcast_ref::<kafka::ConnectError>() {
+        return Some(error.ending());
+    }
+    if error.is::<BundleError>() || error.is::<LoadError>() {
+        return Some(Ending::UnusableModel);
+    }
+    let is_misnamed = error.is::<InvalidModelName>() || error.is::<Unnamed>();
+    let is_refused = error.is::<kafka::PropertyRefused>() || is_misnamed;
+    is_refused.then_some(Ending::Misconfigured)
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {
@@ -114,6 +138,7 @@ fn line(
         session_timeout: *session_timeout,
         ..ExchangeOptions::new(group, [topics::REVIEWS], &transactional_id)
     };
+    health.register(worker::HEALTH_NAME).not_ready("connecting to the broker");
     let exchange = KafkaExchange::connect(&kafka, options)?;
     processor::run(Box::new(exchange), Arc::clone(&pipeline), &settings.processor, health, stop)?;
     Ok(())

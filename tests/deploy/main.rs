@@ -9,4 +9,5 @@
 mod compose;
 mod dockerfile;
 mod images;
+mod kubernetes;
 mod programs;

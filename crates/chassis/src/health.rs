@@ -81,12 +81,20 @@ impl Health {
         self.register_beating(name, BEAT_WAIT_MAX)
     }
 
-    /// Adds a part that, from its first beat on, has to beat at least every `beat_wait_max`.
+    /// Adds a part that, from its first beat on, has to beat at least every `beat_wait_max`. A name that is there already is that
+    /// part, as it stands: whoever starts a part late can have said before that it is still to come.
     pub fn register_beating(&self, name: impl Into<String>, beat_wait_max: Duration) -> Check {
+        let name = name.into();
         let mut checks = self.checks();
+        if let Some(index) = checks.iter().position(|entry| entry.name == name) {
+            if let Some(entry) = checks.get_mut(index) {
+                entry.beat_wait_max = beat_wait_max;
+            }
+            return Check { health: self.clone(), index };
+        }
         let index = checks.len();
         checks.push(Entry {
-            name: name.into(),
+            name,
             obstacle: Some("starting".to_owned()),
             beat_wait_max,
             beaten_at: None,
@@ -243,6 +251,24 @@ mod tests {
         broker.not_ready("connection refused");
         assert_eq!(reason(&health.readiness(), "broker").as_deref(), Some("connection refused"));
         assert_eq!(reason(&health.readiness(), "model"), None);
+    }
+
+    #[test]
+    fn a_part_that_is_still_to_come_keeps_the_process_from_being_ready() {
+        let health = Health::new();
+        health.register("line").not_ready("the model is being loaded");
+        assert_eq!(
+            reason(&health.readiness(), "line").as_deref(),
+            Some("the model is being loaded")
+        );
+        let line = health.register_beating("line", LIMIT);
+        assert_eq!(health.readiness().checks.len(), 1);
+        assert!(!health.readiness().ok && !health.startup().ok, "it has only been registered");
+        let start = clock::monotonic();
+        line.beat(start);
+        line.ready();
+        assert!(health.readiness().ok && health.startup().ok);
+        assert!(!health.liveness(start + LIMIT + Duration::from_secs(1)).ok, "its own limit holds");
     }
 
     #[test]

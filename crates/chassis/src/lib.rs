@@ -9,6 +9,7 @@
 //! - [`trace`]: the W3C `traceparent` that travels with each record, and what is recorded of it
 //! - [`health`]: `/livez`, `/readyz`, `/startupz`
 //! - [`readiness`]: asks another process for its `/readyz`
+//! - [`exit`]: one line and a code for why a process ended
 //! - [`stop`]: signals, supervision, named threads
 //! - [`retry`]: how long to wait before the next attempt
 //! - [`clock`]: the only reader of the clocks
@@ -16,6 +17,7 @@
 //! - [`hostname`](mod@hostname): what the machine is called
 
 pub mod clock;
+pub mod exit;
 pub mod fault;
 pub mod health;
 pub mod hostname;
