@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     check::CheckArgs, dlq::DlqArgs, drift::DriftArgs, model::ModelArgs, replay::ReplayArgs,
-    store::StoreArgs,
+    store::StoreArgs, topics::TopicsArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -54,6 +54,10 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Score history again, into a topic of its own or into the store
     Replay(ReplayArgs),
+    /// Make the topics of the line on a Kafka that lacks them; may be repeated
+    Topics(TopicsArgs),
+    /// Ask a line that runs whether it is ready; exit status 1 where it is not
+    Ready(ReadyArgs),
     /// Make the tables of the store, count its rows
     Store(StoreArgs),
     /// Make the reference of a bundle: what drift is measured against
@@ -102,6 +106,16 @@ pub(crate) struct UpArgs {
     /// Folder with the model bundles [default: the models folder here or beside the program]
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReadyArgs {
+    /// Where it listens [default: `ingest.listen` of the settings]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
 
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,

@@ -3,8 +3,8 @@
 //! # Layout
 //! - [`cli`]: flags and their help; [`settings`]: file, environment and flags made one
 //! - [`up`]: the whole line in one process
-//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`mod@drift`], [`store`], [`model`], [`config`]: one file or folder
-//!   a subcommand
+//! - [`score`], [`load`], [`tap`], [`check`], [`replay`], [`dlq`], [`mod@drift`], [`store`], [`mod@topics`], [`model`], [`config`]: one file
+//!   or folder a subcommand
 
 mod check;
 mod cli;
@@ -18,6 +18,7 @@ mod score;
 mod settings;
 mod store;
 mod tap;
+mod topics;
 mod up;
 
 use std::{io, path::Path, process::ExitCode};
@@ -57,6 +58,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tap(args) => tap::run(&args)?,
         Command::Check(args) => return check::run(args, &runtime()?),
         Command::Replay(args) => return replay::run(&args, &runtime()?),
+        Command::Topics(args) => runtime()?.block_on(topics::run(&args))?,
+        Command::Ready(args) => chassis::readiness::ask(Settings::of_ready(&args)?.ingest.listen)?,
         Command::Store(args) => runtime()?.block_on(store::run(args))?,
         Command::Model(args) => model::run(args)?,
         Command::Drift(args) => runtime()?.block_on(drift::run(args))?,

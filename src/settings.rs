@@ -12,7 +12,7 @@ use chassis::telemetry::{LogFormat, LogOutput, TelemetrySettings};
 use serde::{Deserialize, Serialize};
 use store::StoreSettings;
 
-use crate::cli::{ScoreArgs, SettingsArgs, UpArgs};
+use crate::cli::{ReadyArgs, ScoreArgs, SettingsArgs, UpArgs};
 
 /// The settings file that is read where none is named.
 const FILE_DEFAULT: &str = "verdict.toml";
@@ -148,6 +148,12 @@ impl Settings {
         flag("model.name", args.model.clone());
         flag("model.repository", args.models.as_ref().map(path));
         Self::load(&args.settings, flags)
+    }
+
+    /// The settings of `ready`, with its flag.
+    pub(crate) fn of_ready(args: &ReadyArgs) -> anyhow::Result<Self> {
+        let http = args.http.map(|address| ("ingest.listen".to_owned(), address.to_string()));
+        Self::load(&args.settings, http.into_iter().collect())
     }
 
     /// How to reach the one store of the line: a file in the data folder, unless the settings name another.

@@ -5,20 +5,19 @@ use std::{fs, io::Write as _, pin::Pin, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use broker::TailFrom;
 use broker::kafka::{
-    ExchangeOptions, KafkaExchange, KafkaPublish, KafkaSettings, KafkaSubscribe, TopicSpec,
-    ensure_topics,
+    ExchangeOptions, KafkaExchange, KafkaPublish, KafkaSettings, KafkaSubscribe, ensure_topics,
 };
 use chassis::{Health, telemetry::Telemetry};
 use embedded_kafka::EmbeddedKafka;
 use futures::{FutureExt as _, future::select_all};
-use schemas::topics;
+use schemas::topics::{DEAD_LETTERS, FEEDBACK, REVIEWS, VERDICTS};
 use sink::{DriftParts, References, drift_line};
 use store::VerdictStore;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::settings::Settings;
+use crate::{settings::Settings, topics};
 
 /// The embedded broker's folder in the data folder.
 const BROKER_FOLDER: &str = "kafka";
@@ -26,8 +25,6 @@ const BROKER_FOLDER: &str = "kafka";
 /// The processor's consumer group; the same as that of the processor on its own, so that either goes on where the other stopped.
 const PROCESSOR_GROUP: &str = "processor";
 
-/// Longest wait for the broker to answer and to make the topics.
-const TOPICS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for one part to finish what it has in hand.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(40);
 
@@ -91,7 +88,7 @@ async fn run_on(
     listener: TcpListener,
     telemetry: &Telemetry,
 ) -> anyhow::Result<()> {
-    ensure_topics(kafka, &topic_specs(settings.up.partitions), TOPICS_WAIT_MAX).await?;
+    ensure_topics(kafka, &topics::specs(settings.up.partitions), topics::WAIT_MAX).await?;
     let store_settings = settings.store();
     let store = store::connect(&store_settings).await?;
     let health = Health::new();
@@ -108,33 +105,6 @@ async fn run_on(
     supervise(parts, chassis::stop::signalled()).await
 }
 
-/// The line's topics, kept by size and not by age: a record's time is that of its review, which may be years old, and Kafka's
-/// default of seven days would delete such a review before it is scored.
-fn topic_specs(partitions: u16) -> Vec<TopicSpec> {
-    let kept = [("retention.ms", "-1"), ("retention.bytes", "1073741824")];
-    let spec = |name, partitions, config: &[(&str, &str)]| {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let config = config.iter().map(owned).collect();
-        TopicSpec { config, ..TopicSpec::new(name, partitions) }
-    };
-    let line = topics::ALL.into_iter().map(|name| spec(name, partitions, &kept));
-    let drift = topics::DRIFT.into_iter().map(|name| {
-        let is_compacted = name == topics::DRIFT_STATES;
-        // One partition, so that one aggregator sees all windows.
-        spec(name, 1, if is_compacted { &COMPACTED } else { &kept })
-    });
-    line.chain(drift).collect()
-}
-
-/// The states' topic: the last record of each key counts. Short segments, since only closed ones are compacted and all is read at
-/// a start; and a size, since the embedded broker does not compact.
-const COMPACTED: [(&str, &str); 4] = [
-    ("cleanup.policy", "compact,delete"),
-    ("retention.ms", "-1"),
-    ("retention.bytes", "67108864"),
-    ("segment.bytes", "16777216"),
-];
-
 fn start_ingest(
     settings: &Settings,
     kafka: &KafkaSettings,
@@ -144,8 +114,7 @@ fn start_ingest(
     telemetry: &Telemetry,
 ) -> anyhow::Result<Part> {
     let publisher = KafkaPublish::connect(kafka, settings.ingest.in_flight_max.get())?;
-    let tail =
-        KafkaSubscribe::tail(kafka, &[topics::VERDICTS, topics::DEAD_LETTERS], TailFrom::End)?;
+    let tail = KafkaSubscribe::tail(kafka, &[VERDICTS, DEAD_LETTERS], TailFrom::End)?;
     let parts = ingest::Parts {
         publisher: Arc::new(publisher),
         tail: Box::new(tail),
@@ -158,14 +127,15 @@ fn start_ingest(
 }
 
 fn start_processor(settings: &Settings, kafka: &KafkaSettings, health: &Health) -> Part {
-    let options =
-        ExchangeOptions::new(PROCESSOR_GROUP, [topics::REVIEWS], &settings.up.transactional_id);
+    let options = ExchangeOptions::new(PROCESSOR_GROUP, [REVIEWS], &settings.up.transactional_id);
     let (model, processor) = (settings.model.clone(), settings.processor.clone());
     let kafka = kafka.clone();
     // The page is up while the model loads: it takes a second or two.
     let check = processor::register(health);
     let loaded = health.register("model");
     loaded.not_ready("the model is being loaded");
+    // Between the two nobody may take the line for ready.
+    health.register(processor::worker::HEALTH_NAME);
     Part::start("processor", move |stop| {
         chassis::stop::thread("processor", move || {
             let bundle = model.open()?;
@@ -185,7 +155,7 @@ fn start_sink(
 ) -> anyhow::Result<Part> {
     let sink::Settings { group, session_timeout, .. } = &settings.sink;
     let subscription =
-        Box::new(KafkaSubscribe::group(kafka, group, &[topics::VERDICTS], *session_timeout)?);
+        Box::new(KafkaSubscribe::group(kafka, group, &[VERDICTS], *session_timeout)?);
     let (store, check, settings) =
         (Arc::clone(store), health.register("sink"), settings.sink.clone());
     Ok(Part::start("sink", move |stop| async move {
@@ -205,7 +175,7 @@ fn start_feedback(
         own.unwrap_or_else(|| format!("{}-feedback", settings.up.transactional_id));
     let options = ExchangeOptions {
         session_timeout: feedback.session_timeout,
-        ..ExchangeOptions::new(&feedback.group, [topics::FEEDBACK], transactional_id)
+        ..ExchangeOptions::new(&feedback.group, [FEEDBACK], transactional_id)
     };
     let drift = settings.drift()?;
     let (kafka, store, check) = (kafka.clone(), Arc::clone(store), health.register("feedback"));

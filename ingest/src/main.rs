@@ -1,14 +1,15 @@
 //! Ingest on its own: HTTP in, reviews of a Kafka out, answers back.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use broker::{
-    kafka::{KafkaPublish, KafkaSettings, KafkaSubscribe},
+    kafka::{self, KafkaPublish, KafkaSettings, KafkaSubscribe},
     subscribe::TailFrom,
 };
 use chassis::{
     Health,
+    exit::Ending,
     settings::SettingsArgs,
     telemetry::{self, TelemetrySettings},
 };
@@ -40,6 +41,10 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    /// Start nothing: ask the process that runs with these settings whether it is ready, exit status 1 where it is not
+    #[arg(long)]
+    ready: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -54,9 +59,18 @@ struct Settings {
     telemetry: TelemetrySettings,
 }
 
+fn main() -> ExitCode {
+    chassis::exit::end(run(), ending)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Settings { kafka, store, ingest: settings, telemetry } = settings(Arguments::parse())?;
+async fn run() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let asks = arguments.ready;
+    let Settings { kafka, store, ingest: settings, telemetry } = settings(arguments)?;
+    if asks {
+        return Ok(chassis::readiness::ask(settings.listen)?);
+    }
 
     let telemetry = telemetry::start("ingest", &telemetry)?;
     telemetry::certificates::watch(kafka.certificates().chain(store.certificates()));
@@ -86,6 +100,17 @@ async fn main() -> anyhow::Result<()> {
     let flushed = publisher.close(flush).await.context("flushing reviews");
     telemetry.finish();
     outcome.and(flushed)
+}
+
+/// What the error asks for, where it is one of the broker's or of the store.
+fn ending(error: &anyhow::Error) -> Option<Ending> {
+    if let Some(error) = error.downcast_ref::<kafka::ConnectError>() {
+        return Some(error.ending());
+    }
+    if let Some(error) = error.downcast_ref::<store::ConnectError>() {
+        return Some(error.ending());
+    }
+    error.is::<kafka::PropertyRefused>().then_some(Ending::Misconfigured)
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {

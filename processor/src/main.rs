@@ -1,20 +1,21 @@
 //! The processor as a process of its own, on a broker of yours.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use broker::kafka::{ExchangeOptions, KafkaExchange};
+use broker::kafka::{self, ExchangeOptions, KafkaExchange};
 use chassis::{
     Health,
+    exit::Ending,
     health::Check,
     settings::SettingsArgs,
     stop::{self, signalled, supervise},
     telemetry,
 };
 use clap::Parser;
-use models::{ModelName, Repository};
+use models::{InvalidModelName, ModelName, Repository};
 use processor::{
-    settings::{ProcessSettings, ReplicaSettings},
+    settings::{ProcessSettings, ReplicaSettings, Unnamed},
     standby,
 };
 use schemas::topics;
@@ -41,20 +42,35 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS)]
 struct Arguments {
+    /// Start nothing: ask the process that runs with these settings whether it is ready, exit status 1 where it is not
+    #[arg(long)]
+    ready: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 }
 
+fn main() -> ExitCode {
+    chassis::exit::end(run(), ending)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     // Know what is asked.
-    let settings = settings(Arguments::parse())?;
+    let arguments = Arguments::parse();
+    let asks = arguments.ready;
+    let settings = settings(arguments)?;
+    if asks {
+        return Ok(chassis::readiness::ask(settings.replica.listen)?);
+    }
 
     // Be seen.
     let telemetry = telemetry::start("processor", &settings.telemetry)?;
     telemetry::certificates::watch(settings.kafka.certificates());
     let health = Health::new();
+    // Before anybody can ask: nobody may take a process that still loads its model for ready.
     let check = processor::register(&health);
+    check.not_ready("the model is being loaded");
     let listen = settings.replica.listen;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
     info!(listen = %listener.local_addr()?, "serving health and metrics");
@@ -80,6 +96,16 @@ async fn main() -> anyhow::Result<()> {
     let outcome = supervise(tasks, stop, until, grace).await;
     telemetry.finish();
     outcome
+}
+
+/// What the error asks for, where it is one of the broker's or of the settings.
+fn ending(error: &anyhow::Error) -> Option<Ending> {
+    if let Some(error) = error.downcast_ref::<kafka::ConnectError>() {
+        return Some(error.ending());
+    }
+    let is_misnamed = error.is::<InvalidModelName>() || error.is::<Unnamed>();
+    let is_refused = error.is::<kafka::PropertyRefused>() || is_misnamed;
+    is_refused.then_some(Ending::Misconfigured)
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {
@@ -108,6 +134,7 @@ fn line(settings: &ProcessSettings, check: &Check, stop: &CancellationToken) -> 
         session_timeout: *session_timeout,
         ..ExchangeOptions::new(group, [topics::REVIEWS], &transactional_id)
     };
+    check.not_ready("connecting to the broker");
     let exchange = KafkaExchange::connect(&kafka, options)?;
     processor::run(Box::new(exchange), Arc::clone(&pipeline), &settings.processor, check, stop)?;
     Ok(())

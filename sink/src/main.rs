@@ -1,12 +1,13 @@
 //! The sink on its own: verdicts and feedback of a Kafka in, rows of a store and windows of labels out.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use axum::Router;
-use broker::kafka::{ExchangeOptions, KafkaSettings, KafkaSubscribe};
+use broker::kafka::{self, ExchangeOptions, KafkaSettings, KafkaSubscribe};
 use chassis::{
     Health,
+    exit::Ending,
     settings::SettingsArgs,
     telemetry::{self, TelemetrySettings},
 };
@@ -38,6 +39,10 @@ const ENVIRONMENT_IGNORED: &[&str] = &[
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS)]
 struct Arguments {
+    /// Start nothing: ask the process that runs with these settings whether it is ready, exit status 1 where it is not
+    #[arg(long)]
+    ready: bool,
+
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -54,9 +59,18 @@ struct Settings {
     telemetry: TelemetrySettings,
 }
 
+fn main() -> ExitCode {
+    chassis::exit::end(run(), ending)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let settings = settings(Arguments::parse())?;
+async fn run() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let asks = arguments.ready;
+    let settings = settings(arguments)?;
+    if asks {
+        return Ok(chassis::readiness::ask(settings.sink.listen)?);
+    }
 
     let telemetry = telemetry::start("sink", &settings.telemetry)?;
     let certificates = settings.kafka.certificates().chain(settings.store.certificates());
@@ -108,6 +122,20 @@ async fn main() -> anyhow::Result<()> {
     let outcome = chassis::stop::supervise(tasks, stop, until, grace).await;
     telemetry.finish();
     outcome
+}
+
+/// What the error asks for, where it is one of the broker's or of the store.
+fn ending(error: &anyhow::Error) -> Option<Ending> {
+    if let Some(error) = error.downcast_ref::<kafka::ConnectError>() {
+        return Some(error.ending());
+    }
+    if let Some(error) = error.downcast_ref::<store::ConnectError>() {
+        return Some(error.ending());
+    }
+    let is_unnamed =
+        error.is::<feedback::settings::Unnamed>() || error.is::<sink::settings::Unnamed>();
+    let is_refused = error.is::<kafka::PropertyRefused>() || is_unnamed;
+    is_refused.then_some(Ending::Misconfigured)
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<Settings> {

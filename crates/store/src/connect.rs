@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use chassis::exit::Ending;
+
 use crate::{
     StoreError, StoreSettings, VerdictStore,
     cql::{
@@ -34,6 +36,27 @@ pub enum ConnectError {
     Unusable(String),
 }
 
+impl ConnectError {
+    /// What a process that ends with it asks for.
+    pub fn ending(&self) -> Ending {
+        match self {
+            Self::InvalidUrl { .. } => Ending::Misconfigured,
+            Self::Unavailable(_) | Self::Unusable(_) => Ending::Unreachable,
+        }
+    }
+
+    /// The same with where it was: a server that is away does not say which it is.
+    fn at(self, address: &Address) -> Self {
+        match self {
+            Self::Unavailable(reason) => Self::Unavailable(format!(
+                "no CQL server answers at {}: {reason}; start one there, or change `store.url`",
+                address.nodes.join(",")
+            )),
+            other => other,
+        }
+    }
+}
+
 /// What a URL names.
 enum Place {
     File(PathBuf),
@@ -47,7 +70,10 @@ enum Place {
 pub async fn connect(settings: &StoreSettings) -> Result<Arc<dyn VerdictStore>, ConnectError> {
     match place(settings.url())? {
         Place::File(path) => Ok(Arc::new(open_file(path).await?)),
-        Place::Cluster(address) => Ok(Arc::new(CqlStore::connect(settings, &address).await?)),
+        Place::Cluster(address) => {
+            let store = CqlStore::connect(settings, &address).await;
+            Ok(Arc::new(store.map_err(|error| error.at(&address))?))
+        }
     }
 }
 
@@ -67,7 +93,9 @@ pub async fn migrate(
             Ok(None)
         }
         Place::Cluster(address) => {
-            crate::cql::migrate::migrate(settings, &address, replication, dry_run).await.map(Some)
+            let migration =
+                crate::cql::migrate::migrate(settings, &address, replication, dry_run).await;
+            Ok(Some(migration.map_err(|error| error.at(&address))?))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What every Kafka client here shares: where its log lines go, and why it could not be made.
 
+use chassis::{clock, exit::Ending};
 use rdkafka::{
     client::ClientContext,
     config::RDKafkaLogLevel,
@@ -7,7 +8,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::settings::PropertyRefused;
+use super::{repeats, settings::PropertyRefused};
 
 /// Why a client could not be made, or start-up could not finish, by what the operator does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +40,16 @@ pub enum ConnectError {
     /// A broker answered, and said no. Change topics, rights or settings.
     #[error("kafka refused: {0}")]
     Refused(String),
+}
+
+impl ConnectError {
+    /// What a process that ends with it asks for.
+    pub fn ending(&self) -> Ending {
+        match self {
+            Self::Settings(_) | Self::ShutOut { .. } => Ending::Misconfigured,
+            Self::Unreachable { .. } | Self::Refused(_) => Ending::Unreachable,
+        }
+    }
 }
 
 impl From<PropertyRefused> for ConnectError {
@@ -123,33 +134,36 @@ impl ClientContext for Logged {
     }
 }
 
-/// Passes a line of librdkafka on to tracing, at its level.
-pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+/// Passes a line of librdkafka on to tracing, at its level; of like ones not more than [`repeats`] lets through.
+pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    let Some(repeated) = repeats::admit(text, clock::monotonic()) else { return };
     match level {
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
         | RDKafkaLogLevel::Error => {
-            tracing::error!(target: "librdkafka", facility, message, "log line");
+            tracing::error!(target: "librdkafka", facility, text, repeated, "log line");
         }
         RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", facility, message, "log line");
+            tracing::warn!(target: "librdkafka", facility, text, repeated, "log line");
         }
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, message, "log line");
+            tracing::info!(target: "librdkafka", facility, text, repeated, "log line");
         }
         RDKafkaLogLevel::Debug => {
-            tracing::debug!(target: "librdkafka", facility, message, "log line");
+            tracing::debug!(target: "librdkafka", facility, text, repeated, "log line");
         }
     }
 }
 
 /// Passes an error that belongs to no call on to tracing. librdkafka mends most of them by itself, so none is more than a
-/// warning here; those that it cannot mend come back from a call.
+/// warning here; those that it cannot mend come back from a call. It tells some of them forty times a second while no broker answers,
+/// so that of like ones not more pass than [`repeats`] lets through.
 pub(super) fn log_error(error: &KafkaError, reason: &str) {
     // Asked for by whoever reads to the end, and no trouble.
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
         return;
     }
-    tracing::warn!(target: "librdkafka", %error, reason, "client error");
+    let Some(repeated) = repeats::admit(&error.to_string(), clock::monotonic()) else { return };
+    tracing::warn!(target: "librdkafka", %error, reason, repeated, "client error");
 }

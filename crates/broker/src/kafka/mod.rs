@@ -21,6 +21,7 @@ mod offsets;
 mod outbox;
 mod publish;
 mod records;
+mod repeats;
 mod scan;
 mod settings;
 mod settled;
