@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use broker::{ExchangeError, PartitionStanding, Standing};
 use jiff::Timestamp;
+use models::manifest::Precision;
 use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Gauge, Histogram},
@@ -123,9 +124,11 @@ impl Instruments {
     }
 
     /// This replica scores with `model` from now on. Replicas that differ are seen only so: a verdict has no replica.
-    pub fn model_loaded(&self, model: &ModelRef) {
+    pub fn model_loaded(&self, model: &ModelRef, precision: Precision) {
         let name = KeyValue::new("model.name", model.name.clone());
-        self.model_loaded.record(1, &[name, KeyValue::new("model.version", model.version.clone())]);
+        let version = KeyValue::new("model.version", model.version.clone());
+        let precision = KeyValue::new("model.precision", precision.to_string());
+        self.model_loaded.record(1, &[name, version, precision]);
     }
 
     /// A batch was inferred, whatever becomes of its round.
@@ -238,9 +241,9 @@ mod tests {
         let telemetry = telemetry::start("test", &TelemetrySettings::default()).unwrap();
         let instruments = Instruments::new();
         let [name, version, digest] = ["told", "7", "sha256:0"].map(str::to_owned);
-        instruments.model_loaded(&ModelRef { name, version, digest });
+        instruments.model_loaded(&ModelRef { name, version, digest }, Precision::Int8);
         let text = telemetry.text().unwrap();
-        let loaded = "processor_model_loaded{model_name=\"told\",model_version=\"7\"} 1";
+        let loaded = "processor_model_loaded{model_name=\"told\",model_precision=\"int8\",model_version=\"7\"} 1";
         assert!(text.contains(loaded), "{text}");
         for reason in REASONS {
             let counted =
