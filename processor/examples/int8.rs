@@ -114,7 +114,12 @@ fn load(bundle: &Bundle, kernel: Kernel) -> anyhow::Result<Engine> {
         embedding: &manifest.outputs.embedding,
     };
     let precision = if kernel == Kernel::F32 { Precision::F32 } else { Precision::Int8 };
-    Ok(Engine::new(network, Shapes::new(OFFERED, manifest.max_tokens), precision, kernel)?)
+    Ok(Engine::new(network, shapes(manifest.max_tokens), precision, kernel)?)
+}
+
+/// All engines are given the same batches, those of float32: it would take long to make a plan for each of the others.
+fn shapes(tokens_max: usize) -> Shapes {
+    Shapes::new(OFFERED, tokens_max)
 }
 
 /// The texts of `NAME=FILE` in the batches that the line would make of them.
@@ -143,7 +148,7 @@ fn read(bundle: &Bundle, argument: &str) -> anyhow::Result<DataSet> {
         rows_max: NonZeroUsize::MIN.saturating_add(31),
         tokens_max: NonZeroUsize::MIN.saturating_add(1_023),
     };
-    let planned = batcher::plan(&counts, &Shapes::new(OFFERED, manifest.max_tokens), limits);
+    let planned = batcher::plan(&counts, &shapes(manifest.max_tokens), limits);
     let batches = planned.into_iter().map(|planned| {
         let chosen = || planned.positions.iter().filter_map(|&position| texts.get(position));
         Batch {

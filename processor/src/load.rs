@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use drift::{Reference, error::InvalidReference, reference::WHOLE};
-use models::Bundle;
+use models::{Bundle, manifest::Precision};
 use tracing::info;
 
 use crate::{
     classifier::{
         Arithmetic, Engine, Shapes,
-        engine::{Network, OFFERED, UnusableNetwork},
+        engine::{Network, OFFERED, UnusableNetwork, offered_int8},
     },
     features::Extractor,
     pipeline::Pipeline,
@@ -69,6 +69,10 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
     let shapes = Shapes::new(OFFERED, manifest.max_tokens);
     let classifier = Engine::new(network, shapes, manifest.format.precision, settings.kernel)?;
     let Arithmetic { precision, kernel } = classifier.arithmetic();
+    let classifier = match precision {
+        Precision::F32 => classifier,
+        Precision::Int8 => classifier.offering(Shapes::new(offered_int8(), manifest.max_tokens)),
+    };
     let pipeline = Pipeline {
         tokenizer,
         classifier: Arc::new(classifier),

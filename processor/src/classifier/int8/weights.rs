@@ -81,17 +81,16 @@ impl Matrix {
         if parts.iter().any(|part| part.inputs != inputs) {
             return None;
         }
-        let row = |row: usize| {
-            parts.iter().flat_map(move |part| {
-                part.values.iter().skip(row * part.outputs).take(part.outputs)
-            })
-        };
-        Some(Self {
-            inputs,
-            outputs: parts.iter().map(|part| part.outputs).sum(),
-            values: (0..inputs).flat_map(row).copied().collect(),
-            bias: parts.iter().flat_map(|part| &part.bias).copied().collect(),
-        })
+        let mut values = Vec::with_capacity(parts.iter().map(|part| part.values.len()).sum());
+        for row in 0..inputs {
+            for part in parts {
+                values.extend_from_slice(
+                    part.values.get(row * part.outputs..(row + 1) * part.outputs)?,
+                );
+            }
+        }
+        let bias = parts.iter().flat_map(|part| &part.bias).copied().collect();
+        Some(Self { inputs, outputs: parts.iter().map(|part| part.outputs).sum(), values, bias })
     }
 
     fn is_finite(&self) -> bool {
@@ -101,6 +100,15 @@ impl Matrix {
     fn is_whole(&self) -> bool {
         self.values.len() == self.inputs * self.outputs && self.bias.len() == self.outputs
     }
+}
+
+/// The integer next to `value`, of two the even one; -127 to 127.
+fn nearest(value: f32) -> i8 {
+    // Floats of this size have no fraction. The method that does the same is a call of the C library without SSE 4.1.
+    const WHOLE: f32 = 12_582_912.0;
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to 127")]
+    let nearest = ((value + WHOLE) - WHOLE).clamp(-STEPS, STEPS) as i8;
+    nearest
 }
 
 /// Steps of a column's scale on either side of zero.
@@ -125,31 +133,32 @@ impl Weights {
                 panels * layout.lines
             ],
         };
-        for (output, bias) in matrix.bias.iter().enumerate() {
-            let column = || matrix.values.iter().skip(output).step_by(outputs);
-            let largest =
-                column().fold(f32::MIN_POSITIVE * STEPS, |largest, value| largest.max(value.abs()));
-            let scale = largest / STEPS;
-            let (line, lane) = (output / 16, output % 16);
-            let mut sum = 0;
-            for (input, value) in column().enumerate() {
-                let rounded = (value / scale).round_ties_even().clamp(-STEPS, STEPS);
-                #[expect(clippy::cast_possible_truncation, reason = "clamped to 127")]
-                let rounded = rounded as i8;
-                sum += i32::from(rounded);
-                weights.place(line, lane, input, rounded);
+        let mut largest = vec![f32::MIN_POSITIVE * STEPS; outputs];
+        for row in matrix.values.chunks_exact(outputs) {
+            for (largest, value) in largest.iter_mut().zip(row) {
+                *largest = largest.max(value.abs());
             }
-            if let Some(columns) = weights.columns.get_mut(line) {
-                (columns.sum[lane], columns.scale[lane], columns.bias[lane]) = (sum, scale, *bias);
+        }
+        for ((output, largest), bias) in largest.iter().enumerate().zip(&matrix.bias) {
+            if let Some(columns) = weights.columns.get_mut(output / 16) {
+                (columns.scale[output % 16], columns.bias[output % 16]) = (largest / STEPS, *bias);
+            }
+        }
+        for (input, row) in matrix.values.chunks_exact(outputs).enumerate() {
+            for ((output, value), largest) in row.iter().enumerate().zip(&largest) {
+                weights.place(input, output, nearest(value / (largest / STEPS)));
             }
         }
         Some(weights)
     }
 
-    fn place(&mut self, line: usize, lane: usize, input: usize, value: i8) {
+    fn place(&mut self, input: usize, output: usize, value: i8) {
         let Layout { depth, lines } = self.layout;
-        let (panel, beside) = (line / lines, line % lines);
-        let at = (panel * self.steps() + input / depth) * lines + beside;
+        let (line, lane) = (output / 16, output % 16);
+        if let Some(columns) = self.columns.get_mut(line) {
+            columns.sum[lane] += i32::from(value);
+        }
+        let at = (line / lines * self.steps() + input / depth) * lines + line % lines;
         let Some(Line(bytes)) = self.lines.get_mut(at) else { return };
         // Four bytes a lane: four numbers of one byte, or two of two.
         let width = 4 / depth;

@@ -46,11 +46,11 @@ pub(super) struct Rounded {
 #[derive(Debug, Default)]
 pub(super) struct AttentionScratch {
     /// Keys of one head, sixteen side by side: for each block of sixteen, a line for each dimension.
-    pub(super) keys: Vec<[f32; 16]>,
+    pub(super) keys: Vec<f32>,
     /// For each block of keys, a line of scores for each query of the tile.
-    pub(super) scores: Vec<[f32; 16]>,
+    pub(super) scores: Vec<f32>,
     /// For each row of the mask, a line for each block of keys.
-    pub(super) mask: Vec<[f32; 16]>,
+    pub(super) mask: Vec<f32>,
 }
 
 /// Memory that is used again from call to call, as large as the largest needed.
@@ -68,6 +68,18 @@ pub(super) fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &m
         buffer.resize(length, T::default());
     }
     buffer.split_at_mut(length).0
+}
+
+/// The same, from where a cache line begins: loads of sixteen lanes would otherwise touch two.
+pub(super) fn aligned(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    let spare = sized(buffer, length + 16);
+    let at = spare.as_ptr().align_offset(64).min(16);
+    spare.split_at_mut(at).1.split_at_mut(length).0
+}
+
+/// Lines of sixteen, each in one cache line.
+pub(super) fn lines(buffer: &mut Vec<f32>, count: usize) -> &mut [[f32; 16]] {
+    aligned(buffer, count * 16).as_chunks_mut::<16>().0
 }
 
 impl Mask<'_> {

@@ -15,9 +15,9 @@ macro_rules! attention {
             let (tokens, width) = (mask.tokens, heads.count * heads.size);
             let blocks = tokens.div_ceil(16);
             let AttentionScratch { keys, scores, mask: masks } = scratch;
-            let keys = sized(keys, blocks * heads.size);
-            let scores = sized(scores, blocks * ROWS);
-            let masks = sized(masks, blocks * mask.queries);
+            let keys = lines(keys, blocks * heads.size);
+            let scores = lines(scores, blocks * ROWS);
+            let masks = lines(masks, blocks * mask.queries);
             spread(mask, masks, blocks);
             for head in 0..heads.count {
                 let [queries, head_keys, values] = inputs.map(|input| &input[head * heads.size..]);

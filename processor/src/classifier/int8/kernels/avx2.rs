@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use super::super::{
     weights::{Heads, Layout, Line, Norm, Weights},
-    work::{AttentionScratch, Mask, Rounded, Scratch, Work, sized},
+    work::{AttentionScratch, Mask, Rounded, Scratch, Work, aligned, lines, sized},
 };
 
 /// Numbers are summed by two; eight sums of a tile and two halves of a line fit the sixteen registers.

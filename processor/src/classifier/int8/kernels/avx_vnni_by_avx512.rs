@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::{
     weights::{Heads, Layout, Line, Norm, Weights},
-    work::{AttentionScratch, Mask, Rounded, Scratch, Work, sized},
+    work::{AttentionScratch, Mask, Rounded, Scratch, Work, aligned, lines, sized},
 };
 
 /// Bytes are summed by four; eight sums of a tile and two halves of a line fit the sixteen registers.

@@ -45,8 +45,8 @@ macro_rules! blocks {
                 Work::FeedForward { rows, up, down, norm } => {
                     for rows in rows.chunks_mut(ROWS_IN_HAND * up.inputs) {
                         let count = rows.len() / up.inputs;
-                        let wide = sized(&mut scratch.wide, count * up.outputs);
-                        let narrow = sized(&mut scratch.narrow, rows.len());
+                        let wide = aligned(&mut scratch.wide, count * up.outputs);
+                        let narrow = aligned(&mut scratch.narrow, rows.len());
                         round(rows, up.inputs, &mut scratch.rounded);
                         multiply::<true, false>(&scratch.rounded, up, &[], wide);
                         round(wide, up.outputs, &mut scratch.rounded);
@@ -72,10 +72,10 @@ macro_rules! blocks {
             let inner = heads.count * heads.size;
             let count = rows.len() / width;
             let Scratch { rounded, wide, narrow, attention } = scratch;
-            let wide = sized(wide, count * qkv.outputs);
+            let wide = aligned(wide, count * qkv.outputs);
             round(rows, width, rounded);
             multiply::<false, false>(rounded, qkv, &[], wide);
-            let mixed = sized(narrow, count * inner.max(width));
+            let mixed = aligned(narrow, count * inner.max(width));
             let sequences = wide.chunks_exact(tokens * qkv.outputs);
             for (index, (wide, mixed)) in
                 sequences.zip(mixed.chunks_exact_mut(tokens * inner)).enumerate()
@@ -114,12 +114,20 @@ macro_rules! blocks {
             let width = norm.gain.len();
             for (row, into) in rows.chunks_exact(width).zip(into.chunks_exact_mut(width)) {
                 let (mean, scale) = moments(row, norm.epsilon);
-                let parts = norm.gain.chunks(16).zip(norm.shift.chunks(16));
+                let (mean, scale) = (splat(mean), splat(scale));
+                let (whole, rest) = row.as_chunks::<16>();
+                let (into, into_rest) = into.as_chunks_mut::<16>();
+                let (gains, gains_rest) = norm.gain.as_chunks::<16>();
+                let (shifts, shifts_rest) = norm.shift.as_chunks::<16>();
                 for ((values, into), (gain, shift)) in
-                    row.chunks(16).zip(into.chunks_mut(16)).zip(parts)
+                    whole.iter().zip(into).zip(gains.iter().zip(shifts))
                 {
-                    let centred = times(minus(any(values), splat(mean)), splat(scale));
-                    put(fused(centred, any(gain), any(shift)), into);
+                    let centred = times(minus(load(values), mean), scale);
+                    *into = store(fused(centred, load(gain), load(shift)));
+                }
+                if !rest.is_empty() {
+                    let centred = times(minus(any(rest), mean), scale);
+                    put(fused(centred, any(gains_rest), any(shifts_rest)), into_rest);
                 }
             }
         }
