@@ -34,6 +34,9 @@ const CONFINED: [(&str, &[&str]); 6] = [
     ("opentelemetry", &["crates/chassis/", "tests/suite/collector.rs"]),
 ];
 
+/// The one file with `unsafe` in it; it says why that is sound.
+const UNSAFE: &str = "processor/src/classifier/int8/tier.rs";
+
 /// The one file of a service that may name `opentelemetry`, besides `chassis`.
 const INSTRUMENTS: &str = "instruments.rs";
 
@@ -161,6 +164,19 @@ fn untold_metrics(path: &str, source: &str, page: &str) -> Vec<String> {
     untold.map(|metric| format!("{path}: {metric} is not in docs/TELEMETRY.md")).collect()
 }
 
+/// Why `source`, the file at `path`, is not safe Rust: it says `unsafe`, or allows that. Comments do not count.
+fn unsafe_breaches(path: &str, source: &str) -> Vec<String> {
+    let says = |line: &str| {
+        let code = line.split("//").next().unwrap_or_default();
+        let mut words = code.match_indices("unsafe").map(|(at, word)| &code[at + word.len()..]);
+        words.any(|rest| {
+            rest.is_empty() || rest.starts_with([' ', '{', '(']) || rest.starts_with("_code")
+        })
+    };
+    let lines = source.lines().enumerate().filter(|(_, line)| says(line));
+    lines.map(|(line, _)| format!("{path}:{}: unsafe belongs in {UNSAFE}", line + 1)).collect()
+}
+
 /// Every file of the tree that is not generated, relative to the workspace.
 fn files() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -245,6 +261,30 @@ fn files_are_short_and_say_what_they_are() {
     let breaches: Vec<_> =
         sources().iter().flat_map(|(path, source)| file_breaches(path, source)).collect();
     assert_none(&breaches);
+}
+
+#[test]
+fn unsafe_is_in_one_file_and_needed_there() {
+    let (there, elsewhere): (Vec<_>, Vec<_>) = sources()
+        .into_iter()
+        .filter(|(path, _)| path != "tests/tidy.rs")
+        .partition(|(path, _)| path == UNSAFE);
+    let breaches = |(path, source): &(String, String)| unsafe_breaches(path, source);
+    assert_none(&elsewhere.iter().flat_map(breaches).collect::<Vec<_>>());
+    assert!(
+        !there.iter().flat_map(breaches).collect::<Vec<_>>().is_empty(),
+        "{UNSAFE} needs no exception"
+    );
+}
+
+#[test]
+fn the_rule_for_unsafe_can_fail() {
+    assert_eq!(unsafe_breaches("a.rs", "let a = unsafe { b() };").len(), 1);
+    assert_eq!(unsafe_breaches("a.rs", "#![allow(unsafe_code)]\nunsafe fn a() {}").len(), 2);
+    assert_eq!(
+        unsafe_breaches("a.rs", "// Without unsafe.\nlet unsafely = 'unsafe-inline';"),
+        [""; 0]
+    );
 }
 
 #[test]

@@ -122,7 +122,7 @@ def measure(facts: dict, domains: dict, temperature: float, files: dict[str, byt
         "temperature": temperature,
         "fitted_n": int(sum(d["fit"].sum() for d in domains.values())),
         "reports": reports,
-        "golden": {"cases": files["golden.jsonl"].count(b"\n"), "tolerance": GOLDEN_TOLERANCE},
+        "golden": {"cases": files["golden.jsonl"].count(b"\n"), "tolerance": GOLDEN_TOLERANCE, **facts.get("golden", {})},
         "accuracy": [accuracy(name, facts["data"][name], d) for name, d in domains.items()],
         "digests": {name: digest(content) for name, content in files.items()},
     }

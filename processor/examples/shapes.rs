@@ -1,5 +1,5 @@
-//! Measures batch shapes on one core: `shapes MODEL.onnx 1x16,8x16,...` prints for each shape how long its plan takes to make,
-//! what it adds to the resident memory, and how fast it is. `classifier/float32.rs` quotes the figures.
+//! Measures batch shapes on one core: `shapes MODEL.onnx 1x16,8x16,... [KERNEL]` prints for each shape how long its plan takes to make,
+//! what it adds to the resident memory, and how fast it is. `classifier/engine.rs` quotes the figures.
 
 #![expect(clippy::print_stdout, reason = "a program whose result is a table")]
 
@@ -7,7 +7,8 @@ use std::{env, fs, time::Duration};
 
 use anyhow::Context as _;
 use chassis::clock::monotonic;
-use processor::classifier::{Classifier, Float32, Shape, Shapes, float32::Network};
+use models::manifest::Precision;
+use processor::classifier::{Classifier, Engine, Kernel, Shape, Shapes, engine::Network};
 
 /// How long each shape is measured.
 const MEASURED: Duration = Duration::from_millis(1_500);
@@ -17,17 +18,26 @@ fn main() -> anyhow::Result<()> {
     let model = arguments.next().context("usage: shapes MODEL.onnx ROWSxTOKENS,...")?;
     let shapes = arguments.next().context("usage: shapes MODEL.onnx ROWSxTOKENS,...")?;
     let shapes = shapes.split(',').map(parse).collect::<anyhow::Result<Vec<Shape>>>()?;
+    let kernel = arguments.next().unwrap_or_else(|| "f32".to_owned());
+    let kernel: Kernel = serde_json::from_value(kernel.into())
+        .context("KERNEL is auto, avx512-vnni, avx-vnni, avx2 or f32")?;
     let onnx = fs::read(&model).with_context(|| format!("reading {model}"))?;
     let network = Network {
         onnx: &onnx,
         token_ids: "input_ids",
         attention_mask: "attention_mask",
+        token_types: None,
         logits: "logits",
         embedding: "embedding",
     };
     let longest = shapes.iter().map(|shape| shape.tokens).max().unwrap_or(1);
     let began = monotonic();
-    let engine = Float32::new(network, Shapes::new(shapes.iter().copied(), longest + 1))?;
+    let engine = Engine::new(
+        network,
+        Shapes::new(shapes.iter().copied(), longest + 1),
+        Precision::Int8,
+        kernel,
+    )?;
     println!(
         "read in {:.0} ms, {} MB resident",
         (monotonic() - began).as_secs_f64() * 1e3,

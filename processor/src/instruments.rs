@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use broker::{ExchangeError, PartitionStanding, Standing};
 use jiff::Timestamp;
-use models::ModelName;
+use models::{ModelName, manifest::Precision};
 use opentelemetry::{
     KeyValue, global,
     metrics::{Counter, Gauge, Histogram},
@@ -27,15 +27,13 @@ const REASONS: [&str; 4] = ["aborted", "unavailable", "refused", "fenced"];
 
 /// This replica is to score with `model`, and cannot.
 pub fn model_missing(model: &ModelName) {
-    model_loaded().record(0, &named(model.name(), &model.version().to_string()));
+    missing().record(1, &named(model.name(), &model.version().to_string()));
 }
 
-fn model_loaded() -> Gauge<u64> {
+fn missing() -> Gauge<u64> {
     global::meter(METER)
-        .u64_gauge("processor.model.loaded")
-        .with_description(
-            "1 for the model that this replica scores with, 0 for one that it cannot load.",
-        )
+        .u64_gauge("processor.model.missing")
+        .with_description("1 while the model that this replica is to score with cannot be loaded.")
         .build()
 }
 
@@ -129,7 +127,10 @@ impl Instruments {
                 .u64_gauge("processor.breaker.open")
                 .with_description("1 while the line stands still for too many dead letters.")
                 .build(),
-            model_loaded: model_loaded(),
+            model_loaded: meter
+                .u64_gauge("processor.model.loaded")
+                .with_description("1 for the model that this replica scores with.")
+                .build(),
             lag: meter
                 .u64_gauge("messaging.kafka.consumer.lag")
                 .with_unit("{record}")
@@ -151,8 +152,11 @@ impl Instruments {
     }
 
     /// This replica scores with `model` from now on. Replicas that differ are seen only so: a verdict has no replica.
-    pub fn model_loaded(&self, model: &ModelRef) {
-        self.model_loaded.record(1, &named(&model.name, &model.version));
+    pub fn model_loaded(&self, model: &ModelRef, precision: Precision) {
+        let [name, version] = named(&model.name, &model.version);
+        missing().record(0, &[name.clone(), version.clone()]);
+        let precision = KeyValue::new("model.precision", precision.to_string());
+        self.model_loaded.record(1, &[name, version, precision]);
     }
 
     /// So often the response cache was asked since the last time. One that is off is never asked, and nothing appears.
@@ -274,9 +278,9 @@ mod tests {
         let telemetry = telemetry::start("test", &TelemetrySettings::default()).unwrap();
         let instruments = Instruments::new();
         let [name, version, digest] = ["told", "7", "sha256:0"].map(str::to_owned);
-        instruments.model_loaded(&ModelRef { name, version, digest });
+        instruments.model_loaded(&ModelRef { name, version, digest }, Precision::Int8);
         let text = telemetry.text().unwrap();
-        let loaded = "processor_model_loaded{model_name=\"told\",model_version=\"7\"} 1";
+        let loaded = "processor_model_loaded{model_name=\"told\",model_precision=\"int8\",model_version=\"7\"} 1";
         assert!(text.contains(loaded), "{text}");
         for reason in REASONS {
             let counted =

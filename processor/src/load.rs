@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use drift::{Reference, error::InvalidReference, reference::WHOLE};
-use models::Bundle;
+use models::{Bundle, manifest::Precision};
 use tracing::info;
 
 use crate::{
     classifier::{
-        Float32, Shapes,
-        float32::{Network, OFFERED, UnusableNetwork},
+        Arithmetic, Engine, Shapes,
+        engine::{Network, OFFERED, UnusableNetwork, offered_int8},
     },
     features::Extractor,
     pipeline::Pipeline,
@@ -62,21 +62,29 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
         onnx: bundle.model(),
         token_ids: &manifest.inputs.token_ids,
         attention_mask: &manifest.inputs.attention_mask,
+        token_types: manifest.inputs.token_types.as_deref(),
         logits: &manifest.outputs.logits,
         embedding: &manifest.outputs.embedding,
     };
-    let classifier = Float32::new(network, Shapes::new(OFFERED, manifest.max_tokens))?;
+    let shapes = Shapes::new(OFFERED, manifest.max_tokens);
+    let classifier = Engine::new(network, shapes, manifest.format.precision, settings.kernel)?;
+    let Arithmetic { precision, kernel } = classifier.arithmetic();
+    let classifier = match precision {
+        Precision::F32 => classifier,
+        Precision::Int8 => classifier.offering(Shapes::new(offered_int8(), manifest.max_tokens)),
+    };
     let pipeline = Pipeline {
         tokenizer,
         classifier: Arc::new(classifier),
         calibration: manifest.calibration.clone(),
         labels: manifest.labels.clone(),
         model: bundle.model_ref(),
+        precision,
         limits: settings.batch_limits(),
         extractor: Extractor::of(&reference, stated, manifest.outputs.embedding_size),
         store_text: settings.store_text,
     };
-    selfcheck::check(&pipeline, bundle.golden(), manifest.golden.tolerance)?;
-    info!(model = %bundle.name(), cases = bundle.golden().len(), "model loaded, golden cases reproduced");
+    selfcheck::check(&pipeline, bundle.golden(), manifest.golden.within(precision))?;
+    info!(model = %bundle.name(), %precision, %kernel, cases = bundle.golden().len(), "model loaded, golden cases reproduced");
     Ok(Arc::new(pipeline))
 }

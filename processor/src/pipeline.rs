@@ -19,7 +19,7 @@ pub(crate) mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use models::manifest::Calibration;
+use models::manifest::{Calibration, Precision};
 use schemas::{ModelRef, Refusal, Review, Stage, Verdict, verdict::SCHEMA_VERSION};
 
 use crate::{
@@ -44,6 +44,8 @@ pub struct Pipeline {
     pub labels: Vec<String>,
     /// Stamped on each verdict.
     pub model: ModelRef,
+    /// In what numbers the network is computed; stamped on each verdict.
+    pub precision: Precision,
     /// What bounds a batch.
     pub limits: BatchLimits,
     /// From ids and embeddings to what drift needs.
@@ -254,6 +256,7 @@ impl Pipeline {
             confidence,
             probabilities: labelled.map(|(l, p)| (l.clone(), p)).collect::<BTreeMap<_, _>>(),
             model: self.model.clone(),
+            precision: Some(self.precision.to_string()),
             tokens: u32::try_from(judgement.facts.tokens).unwrap_or(u32::MAX),
             truncated: judgement.facts.truncated,
             drift: Some(self.extractor.features(judgement.facts.features, answer.projection)),

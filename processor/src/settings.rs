@@ -6,7 +6,7 @@ use broker::kafka::KafkaSettings;
 use chassis::{hostname::Nameless, telemetry::TelemetrySettings};
 use serde::{Deserialize, Serialize};
 
-use crate::batcher::BatchLimits;
+use crate::{batcher::BatchLimits, classifier::Kernel};
 
 /// How reviews are gathered, batched and inferred.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Settings {
     pub response_cache_entries: usize,
     /// Inference threads; 0 is one for each core that the process may use.
     pub inference_threads: usize,
+    /// What multiplies where a bundle allows int8: `auto`, the fastest that the CPU has; `avx512-vnni`, `avx-vnni` or `avx2`, which
+    /// have to be there; or `f32`, to compute in float32 all the same.
+    pub kernel: Kernel,
     /// Whether each inference thread stays on a core of its own. Only done where the process has every core it sees to itself
     /// as far as the system tells: two containers that share a machine by quota would sit on the same cores.
     pub pin_threads: bool,
@@ -110,6 +113,7 @@ impl Default for Settings {
             rounds_in_hand_max: const { NonZeroUsize::new(3).unwrap() },
             response_cache_entries: 0,
             inference_threads: 0,
+            kernel: Kernel::Auto,
             pin_threads: true,
             store_text: true,
             breaker_window: const { NonZeroUsize::new(1_000).unwrap() },

@@ -2,7 +2,7 @@
 //!
 //! A process that ended would be started again at once, and end again: a loop that shows itself only to who watches restarts, and
 //! that tells nothing over `/metrics` because it is never there when it is asked. So it stays: not ready, with the reason at `/readyz`,
-//! in the log and as `processor.model.loaded` of 0; and it tries again, since a bundle may still be on its way to the volume. The
+//! in the log and as `processor.model.missing`; and it tries again, since a bundle may still be on its way to the volume. The
 //! replicas that score with another model go on, and a roll-out stops at the first that cannot follow.
 
 use std::{thread, time::Duration};
@@ -82,7 +82,7 @@ mod tests {
             Ok("loaded")
         });
         assert_eq!((loaded, attempts), (Some("loaded"), 3));
-        let missing = "processor_model_loaded{model_name=\"late\",model_version=\"7\"} 0";
+        let missing = "processor_model_missing{model_name=\"late\",model_version=\"7\"} 1";
         assert!(telemetry.text().unwrap().contains(missing));
         // It is for the line to say that it is ready.
         assert!(!health.readiness().ok);

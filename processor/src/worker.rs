@@ -162,7 +162,7 @@ impl Worker {
         settings: Settings,
     ) -> Self {
         let instruments = Instruments::new();
-        instruments.model_loaded(&pipeline.model);
+        instruments.model_loaded(&pipeline.model, pipeline.precision);
         Self {
             exchange,
             pipeline,

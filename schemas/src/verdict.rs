@@ -43,6 +43,10 @@ pub struct Verdict {
     pub probabilities: BTreeMap<String, f32>,
     /// The model that said so.
     pub model: ModelRef,
+    /// What it was computed in: `f32` or `int8`; absent from verdicts of a program that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "int8")]
+    pub precision: Option<String>,
     /// Tokens that the model read, special tokens included, padding not.
     pub tokens: u32,
     /// Whether the text had more tokens than the model reads.

@@ -72,6 +72,7 @@ fn verdict(hour: i64, number: i64, model: &ModelRef, random: &mut StdRng) -> Ver
         ]),
         model: model.clone(),
         tokens: tokens.map_or(20, |(tokens, _)| *tokens),
+        precision: None,
         truncated: false,
         // Half of the line says nothing more of its verdicts, as old programs do.
         drift: (number % 2 == 0)

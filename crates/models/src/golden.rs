@@ -82,6 +82,16 @@ pub enum GoldenMismatch {
         /// Most that they may differ.
         tolerance: f32,
     },
+    /// No probability is off by too much, but all together are.
+    #[error(
+        "golden cases: probabilities are {observed} off on average, at most {expected} is what rounding does; the runtime does not compute what the bundle was measured with"
+    )]
+    Mean {
+        /// Mean over the cases of what their probabilities are off at most.
+        observed: f32,
+        /// Most that it may be.
+        expected: f32,
+    },
 }
 
 impl GoldenCase {
@@ -129,6 +139,12 @@ impl GoldenCase {
             }
         }
         Ok(())
+    }
+
+    /// What the probability that differs most is off.
+    pub fn off(&self, probabilities: &[f32]) -> f32 {
+        let pairs = probabilities.iter().zip(&self.probabilities);
+        pairs.map(|(observed, expected)| (observed - expected).abs()).fold(0.0, f32::max)
     }
 
     fn check_tokens(&self, observed: Observed<'_>) -> Result<(), GoldenMismatch> {

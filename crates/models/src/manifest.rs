@@ -1,7 +1,7 @@
 //! `model.toml`: what a bundle says of itself. Every key is known or the bundle is refused: a mistyped key must not pass
 //! for a default.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde::Deserialize;
 
@@ -73,6 +73,8 @@ pub struct Inputs {
     pub token_ids: String,
     /// 1 for a token, 0 for padding, int64 [batch, tokens].
     pub attention_mask: String,
+    /// 0 for a first text, 1 for a second, int64 [batch, tokens], for a network that asks: a review is one text.
+    pub token_types: Option<String>,
 }
 
 /// Names of the network's outputs.
@@ -99,8 +101,22 @@ pub struct Format {
     pub weights: String,
     /// What the network computes in, for people.
     pub arithmetic: String,
+    /// The least precise numbers that the network may be computed in. A runtime may compute in float32 all the same.
+    #[serde(default)]
+    pub precision: Precision,
     /// Transformer layers.
     pub layers: u32,
+}
+
+/// What a network is computed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// float32, as it was trained.
+    #[default]
+    F32,
+    /// Linear layers in int8, with activations rounded as they come; all else in float32.
+    Int8,
 }
 
 /// What the tokenizer adds and how it calls it.
@@ -266,6 +282,12 @@ impl Manifest {
         if self.format.kind != "onnx" {
             return Err(format!("format.kind is `{}`; only onnx is served", self.format.kind));
         }
+        if self.format.precision == Precision::Int8 && self.golden.tolerance_int8.is_none() {
+            return Err(
+                "format.precision is int8, but golden.tolerance_int8 is absent: measure how far int8 is off the golden cases and say so"
+                    .to_owned(),
+            );
+        }
         if !(self.calibration.temperature.is_finite() && 0.0 < self.calibration.temperature) {
             return Err(format!(
                 "calibration.temperature is {}; it must be above 0, and 1 for none",
@@ -297,6 +319,26 @@ fn check_labels(labels: &[String]) -> Result<(), String> {
         return Err(format!("labels is {labels:?}; each must be distinct and not empty"));
     }
     Ok(())
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+impl Golden {
+    /// Most that any probability may differ in a runtime of `precision`. In int8, whose tolerance has to be wide enough for the one text
+    /// that the model is least sure of, the mean over the cases may be a quarter of it.
+    pub fn within(&self, precision: Precision) -> f32 {
+        match precision {
+            Precision::F32 => self.tolerance,
+            Precision::Int8 => self.tolerance_int8.unwrap_or(self.tolerance),
+        }
+    }
 }
 
 impl Calibration {

@@ -67,6 +67,7 @@ fn row(id: &str) -> Result<Row, schemas::review::InvalidId> {
             digest: format!("sha256:{}", "0f".repeat(32)),
         },
         tokens: 23,
+        precision: None,
         truncated: false,
         drift: None,
         source: Some("web".to_owned()),

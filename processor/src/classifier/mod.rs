@@ -4,11 +4,14 @@
 //! else changes.
 //!
 //! # Layout
-//! - [`float32`]: the network as it is, in float32
+//! - [`engine`]: a network in tract
+//! - `int8`: its layers in int8; [`kernel`]: with which instructions
 //! - [`shapes`]: the batch shapes that an engine has plans for
 //! - [`stub`]: an engine without a network, for tests
 
-pub mod float32;
+pub mod engine;
+mod int8;
+pub mod kernel;
 pub mod shapes;
 pub mod stub;
 
@@ -17,7 +20,8 @@ use std::{
     panic::{self, AssertUnwindSafe},
 };
 
-pub use float32::Float32;
+pub use engine::{Arithmetic, Engine};
+pub use kernel::{Kernel, KernelMissing};
 pub use shapes::{Shape, Shapes};
 
 /// What the network says of one text.

@@ -30,6 +30,7 @@ pub(crate) fn pipeline() -> Pipeline {
             version: "1".to_owned(),
             digest: "sha256:0".to_owned(),
         },
+        precision: Precision::F32,
         limits: BatchLimits {
             rows_max: NonZeroUsize::new(4).unwrap(),
             tokens_max: NonZeroUsize::new(128).unwrap(),

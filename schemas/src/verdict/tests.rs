@@ -19,6 +19,7 @@ fn verdict() -> Verdict {
             version: "1".to_owned(),
             digest: "sha256:00".to_owned(),
         },
+        precision: Some("int8".to_owned()),
         tokens: 7,
         truncated: false,
         drift: None,
@@ -41,6 +42,7 @@ fn a_verdict_comes_back_as_it_was_written() {
     let full = verdict();
     let least = Verdict {
         review: None,
+        precision: None,
         source: None,
         language: None,
         metadata: None,

@@ -72,6 +72,7 @@ fn verdicts(slot: i64, random: &mut StdRng) -> Vec<Verdict> {
                 digest: "sha256:00".to_owned(),
             },
             tokens: random.random_range(3..60),
+            precision: None,
             truncated: false,
             drift: None,
             source: None,

@@ -177,6 +177,7 @@ pub(crate) fn verdict(id: &str, label: &str) -> Verdict {
         ]),
         model: ModelRef { name: "tiny".to_owned(), version: "1".to_owned(), digest },
         tokens: 7,
+        precision: None,
         truncated: false,
         drift: None,
         source: None,

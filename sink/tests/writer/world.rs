@@ -217,6 +217,7 @@ pub(crate) fn verdict(id: &str, label: &str, scored_at: Timestamp, tokens: u32) 
         probabilities: BTreeMap::new(),
         model: ModelRef { name: "m".to_owned(), version: "1".to_owned(), digest: String::new() },
         tokens,
+        precision: None,
         truncated: false,
         drift: None,
         source: None,

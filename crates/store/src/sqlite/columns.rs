@@ -14,10 +14,10 @@ pub(super) const UPSERT: &str = "
         id, review, review_sha256, label, confidence, probabilities, model_name, model_version, model_digest, tokens,
         truncated, source, language, metadata, origin_topic, origin_partition, origin_offset, occurred_at, received_at,
         scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us, digest,
-        drift
+        drift, precision
     ) VALUES (
         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
-        ?26, ?27, ?28
+        ?26, ?27, ?28, ?29
     ) ON CONFLICT (id) DO UPDATE SET
         review = excluded.review, review_sha256 = excluded.review_sha256, label = excluded.label,
         confidence = excluded.confidence, probabilities = excluded.probabilities, model_name = excluded.model_name,
@@ -27,7 +27,8 @@ pub(super) const UPSERT: &str = "
         origin_offset = excluded.origin_offset, occurred_at = excluded.occurred_at, received_at = excluded.received_at,
         scored_at = excluded.scored_at, queue_ms = excluded.queue_ms, inference_ms = excluded.inference_ms,
         batch_size = excluded.batch_size, trace_id = excluded.trace_id, schema_version = excluded.schema_version,
-        written_at_us = excluded.written_at_us, digest = excluded.digest, drift = excluded.drift
+        written_at_us = excluded.written_at_us, digest = excluded.digest, drift = excluded.drift,
+        precision = excluded.precision
     WHERE (written_at_us, digest) < (excluded.written_at_us, excluded.digest)";
 
 /// Which rows of `verdicts_by_id`, to be read by [`read`].
@@ -36,7 +37,8 @@ macro_rules! select {
         concat!(
             "SELECT id, review, review_sha256, label, confidence, probabilities, model_name, model_version, model_digest, \
              tokens, truncated, source, language, metadata, origin_topic, origin_partition, origin_offset, occurred_at, \
-             received_at, scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us, drift \
+             received_at, scored_at, queue_ms, inference_ms, batch_size, trace_id, schema_version, written_at_us, drift, \
+             precision \
              FROM verdicts_by_id WHERE ",
             $which
         )
@@ -103,7 +105,7 @@ impl Columns {
     }
 
     /// In the order of [`UPSERT`].
-    pub(super) fn params(&self) -> [&dyn ToSql; 28] {
+    pub(super) fn params(&self) -> [&dyn ToSql; 29] {
         let verdict = &self.verdict;
         [
             &self.id,
@@ -134,6 +136,7 @@ impl Columns {
             &self.written_at_us,
             &self.digest,
             &self.drift,
+            &verdict.precision,
         ]
     }
 }
@@ -156,6 +159,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         confidence: row.get(4)?,
         probabilities: parsed(5, serde_json::from_str(&text(5)?))?,
         model: ModelRef { name: text(6)?, version: text(7)?, digest: text(8)? },
+        precision: row.get(27)?,
         tokens: row.get(9)?,
         truncated: row.get(10)?,
         drift: drift.map(|json| parsed(26, serde_json::from_str(&json))).transpose()?,

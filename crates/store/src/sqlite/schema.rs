@@ -11,12 +11,13 @@ use crate::ConnectError;
 const APPLICATION_ID: i32 = 0x5645_5244;
 
 /// Script number n leads from version n to version n + 1 (`PRAGMA user_version`). Released scripts never change.
-const UPGRADES: [&str; 5] = [
+const UPGRADES: [&str; 6] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
+    include_str!("schema/0006.sql"),
 ];
 
 /// Brings the tables to our version, in one transaction: whoever opens the file meanwhile waits, then finds the work done.

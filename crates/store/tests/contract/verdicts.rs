@@ -34,6 +34,7 @@ pub(crate) fn verdict(name: &str) -> Verdict {
             version: "1".to_owned(),
             digest: "sha256:abc".to_owned(),
         },
+        precision: Some("int8".to_owned()),
         tokens: 9,
         truncated: false,
         drift: Some(DriftFeatures {

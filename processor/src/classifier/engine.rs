@@ -1,4 +1,4 @@
-//! The network as it is, computed in float32 by tract.
+//! A network in tract: as it is, in float32, or with its layers in int8.
 
 use std::{
     collections::HashMap,
@@ -6,9 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use models::manifest::Precision;
+use tracing::{info, warn};
 use tract_onnx::prelude::*;
 
-use crate::classifier::{Classifier, ClassifyError, Scores, Shape, Shapes, catch};
+use crate::classifier::{
+    Classifier, ClassifyError, Kernel, KernelMissing, Scores, Shape, Shapes, catch, int8,
+};
 
 /// The shapes on offer: as few as serve real lengths well, since each plan costs memory and time.
 ///
@@ -44,6 +48,14 @@ pub const OFFERED: [Shape; 14] = {
     ]
 };
 
+/// The shapes on offer in int8, where plans share their weights and are made in a millisecond: a length every eight tokens, so that
+/// 10 % of what is computed for SST-2 dev is padding, and rows for some 256 tokens a call.
+pub fn offered_int8() -> impl Iterator<Item = Shape> {
+    let lengths = (2..=32).map(|eights| 8 * eights);
+    let rows = |tokens: usize| [1, 2, 4, 8].into_iter().filter(move |&rows| rows * tokens <= 256);
+    lengths.flat_map(move |tokens| rows(tokens).map(move |rows| Shape { tokens, rows }))
+}
+
 /// A network that has been read but not yet planned.
 #[derive(Clone, Copy, Debug)]
 pub struct Network<'a> {
@@ -53,20 +65,40 @@ pub struct Network<'a> {
     pub token_ids: &'a str,
     /// Name of the input that tells tokens (1) from padding (0), int64 [rows, tokens].
     pub attention_mask: &'a str,
+    /// Name of the input that tells a first text from a second, int64 [rows, tokens], if there is one: all are of the first.
+    pub token_types: Option<&'a str>,
     /// Name of the output of scores, float32 [rows, labels].
     pub logits: &'a str,
     /// Name of the output of the pooled state, float32 [rows, width].
     pub embedding: &'a str,
 }
 
-/// Why a network cannot be served: another file, or another version of this program.
+/// Why a network cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("the network cannot be served: {0}")]
-pub struct UnusableNetwork(String);
+pub enum UnusableNetwork {
+    /// tract cannot compute it. Another file, or another version of this program.
+    #[error("the network cannot be served: {0}")]
+    Unreadable(String),
+    /// This CPU cannot do what it was told to.
+    #[error(transparent)]
+    Kernel(#[from] KernelMissing),
+}
+
+/// In what numbers a network is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arithmetic {
+    /// int8 if its bundle asked for that, the network is known, and there are kernels for it.
+    pub precision: Precision,
+    /// What multiplies; [`Kernel::F32`] in float32.
+    pub kernel: Kernel,
+}
 
 /// tract with one network.
-pub struct Float32 {
+pub struct Engine {
     model: TypedModel,
+    arithmetic: Arithmetic,
+    /// Of inputs, beyond ids and mask.
+    has_token_types: bool,
     rows: Symbol,
     tokens: Symbol,
     shapes: Shapes,
@@ -78,17 +110,60 @@ pub struct Float32 {
 /// What one shape needs: the plan, which threads share, and a state for each thread that is in it.
 struct Plan {
     runnable: Arc<TypedRunnableModel>,
+    has_token_types: bool,
     /// States at rest. As many as ever ran at once; a state keeps the scratch memory of its kernels.
     idle: Mutex<Vec<TypedSimpleState>>,
 }
 
-impl Float32 {
-    /// Reads `network`, and offers plans for `shapes`, each made when it is first used (100 to 300 ms) or by [`Classifier::warm`].
-    pub fn new(network: Network<'_>, shapes: Shapes) -> Result<Self, UnusableNetwork> {
+impl Engine {
+    /// Reads `network`, and offers plans for `shapes`, each made when it is first used or by [`Classifier::warm`].
+    ///
+    /// With `precision` int8 the layers are computed so by `kernel`. A network that is not one of those which are known, or a CPU
+    /// without kernels, means float32, which is logged; only a kernel asked for by name has to be there.
+    pub fn new(
+        network: Network<'_>,
+        shapes: Shapes,
+        precision: Precision,
+        kernel: Kernel,
+    ) -> Result<Self, UnusableNetwork> {
+        let tier = kernel.tier()?;
         let parsed = catch(|| parse(network).map_err(|error| format!("{error:#}")));
-        let (model, rows, tokens) = parsed.map_err(UnusableNetwork)?;
-        let plans = shapes.iter().map(|shape| (shape, Mutex::new(None))).collect();
-        Ok(Self { model, rows, tokens, shapes, plans })
+        let (model, rows, tokens) = parsed.map_err(UnusableNetwork::Unreadable)?;
+        let float32 = Arithmetic { precision: Precision::F32, kernel: Kernel::F32 };
+        let (model, arithmetic) = match (precision, tier) {
+            (Precision::F32, _) => (model, float32),
+            (Precision::Int8, None) => {
+                info!(%kernel, "the bundle allows int8, the network is computed in float32: no kernel for this CPU, or told so");
+                (model, float32)
+            }
+            (Precision::Int8, Some(tier)) => {
+                match catch(|| int8::rewrite(&model, tier).map_err(|error| error.to_string())) {
+                    Ok(model) => (model, Arithmetic { precision, kernel: tier.kernel() }),
+                    Err(error) => {
+                        warn!(
+                            error,
+                            "the bundle allows int8, the network is computed in float32: it is none that is known"
+                        );
+                        (model, float32)
+                    }
+                }
+            }
+        };
+        let plans = slots(&shapes);
+        let has_token_types = network.token_types.is_some();
+        Ok(Self { model, arithmetic, has_token_types, rows, tokens, shapes, plans })
+    }
+
+    /// The same network with other shapes on offer.
+    #[must_use]
+    pub fn offering(self, shapes: Shapes) -> Self {
+        let plans = slots(&shapes);
+        Self { shapes, plans, ..self }
+    }
+
+    /// In what numbers it is computed.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     fn plan(&self, shape: Shape) -> Result<Arc<Plan>, ClassifyError> {
@@ -109,11 +184,11 @@ impl Float32 {
             (self.tokens.clone(), shape.tokens.to_dim()),
         ]);
         let runnable = self.model.set_symbols(&sizes)?.into_optimized()?.into_runnable()?;
-        Ok(Plan { runnable, idle: Mutex::default() })
+        Ok(Plan { runnable, has_token_types: self.has_token_types, idle: Mutex::default() })
     }
 }
 
-impl Classifier for Float32 {
+impl Classifier for Engine {
     fn shapes(&self) -> &Shapes {
         &self.shapes
     }
@@ -142,16 +217,23 @@ impl Plan {
         };
         let (ids, mask) = pad(shape, rows);
         let size = [shape.rows, shape.tokens];
-        let inputs = tvec!(
+        let mut inputs = tvec!(
             Tensor::from_shape(&size, &ids)?.into_tvalue(),
             Tensor::from_shape(&size, &mask)?.into_tvalue(),
         );
+        if self.has_token_types {
+            inputs.push(Tensor::zero::<i64>(&size)?.into_tvalue());
+        }
         let outputs = state.run(inputs)?;
         let scores = read(&outputs, rows.len());
         // Only a state that came through is used again: after an error or a panic it is dropped.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(state);
         scores
     }
+}
+
+fn slots(shapes: &Shapes) -> HashMap<Shape, Mutex<Option<Arc<Plan>>>> {
+    shapes.iter().map(|shape| (shape, Mutex::new(None))).collect()
 }
 
 /// Token ids and mask of `shape`, row after row. Padding is id 0, masked; a row that is all padding shows the model its first
@@ -191,21 +273,25 @@ fn parse(network: Network<'_>) -> TractResult<(TypedModel, Symbol, Symbol)> {
     let mut bytes = network.onnx;
     let model = onnx()
         .model_for_read(&mut bytes)?
-        .with_input_names([network.token_ids, network.attention_mask])?
+        .with_input_names(
+            [network.token_ids, network.attention_mask].into_iter().chain(network.token_types),
+        )?
         .with_outputs_by_name([network.logits, network.embedding])?;
     let rows = model.symbols.new_with_prefix("rows");
     let tokens = model.symbols.new_with_prefix("tokens");
     let input = i64::fact([rows.to_dim(), tokens.to_dim()]);
-    let model = model
-        .with_input_fact(0, input.clone().into())?
-        .with_input_fact(1, input.into())?
-        .into_typed()?
-        .into_decluttered()?;
-    Ok((model, rows, tokens))
+    let inputs = model.input_outlets()?.len();
+    let model =
+        (0..inputs).try_fold(model, |model, at| model.with_input_fact(at, input.clone().into()))?;
+    Ok((model.into_typed()?.into_decluttered()?, rows, tokens))
 }
 
-impl fmt::Debug for Float32 {
+impl fmt::Debug for Engine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Float32").field("shapes", &self.shapes).finish_non_exhaustive()
+        formatter
+            .debug_struct("Engine")
+            .field("arithmetic", &self.arithmetic)
+            .field("shapes", &self.shapes)
+            .finish_non_exhaustive()
     }
 }

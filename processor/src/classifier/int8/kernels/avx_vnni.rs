@@ -1,0 +1,30 @@
+//! Eight lanes a register and four products of bytes a lane in one instruction (AVX-VNNI).
+
+use std::arch::x86_64::*;
+
+use super::super::{
+    weights::{Heads, Layout, Line, Norm, Weights},
+    work::{AttentionScratch, Mask, Rounded, Scratch, Work, aligned, lines, sized},
+};
+
+/// Bytes are summed by four; eight sums of a tile and two halves of a line fit the sixteen registers.
+pub(in super::super) const LAYOUT: Layout = Layout { depth: 4, lines: LINES };
+const LINES: usize = 1;
+const ROWS: usize = 4;
+const WORDS: usize = 4;
+const BLOCKS: usize = 1;
+/// Rows that go through a block together.
+const ROWS_IN_HAND: usize = 64;
+/// Added to the scores of what is no token.
+const BEYOND: f32 = -1e30;
+
+lanes_in_halves!("avx2,fma,avxvnni");
+bytes_in_halves!("avx2,fma,avxvnni");
+halves! { "avx2,fma,avxvnni",
+    fn products(sums: Sums, word: __m256i, weights: Sums) -> Sums {
+        [_mm256_dpbusd_avx_epi32(sums[0], word, weights[0]), _mm256_dpbusd_avx_epi32(sums[1], word, weights[1])]
+    }
+}
+linear!("avx2,fma,avxvnni");
+attention!("avx2,fma,avxvnni");
+blocks!("avx2,fma,avxvnni");

@@ -1,0 +1,219 @@
+//! Rows times a matrix in integers.
+//!
+//! Activations are rounded row by row to 0..=255 with a zero point of their own, so that what is never far below zero (the
+//! output of GELU) loses no step to it. `sum((a - zero) * w)` is `sum(a * w) - zero * sum(w)`, and the last sum is known.
+
+macro_rules! linear {
+    ($features:literal) => {
+        /// Rounds `rows` of `width`.
+        #[target_feature(enable = $features)]
+        pub(super) fn round(rows: &[f32], width: usize, into: &mut Rounded) {
+            let words_per_row = width.div_ceil(16) * WORDS;
+            let count = rows.len() / width;
+            into.words_per_row = words_per_row;
+            let words =
+                sized(&mut into.words, count * words_per_row).chunks_exact_mut(words_per_row);
+            let scales = sized(&mut into.scales, count).iter_mut();
+            let zeros = sized(&mut into.zeros, count).iter_mut();
+            for (((row, words), scale), zero) in
+                rows.chunks_exact(width).zip(words).zip(scales).zip(zeros)
+            {
+                let (whole, rest) = row.as_chunks::<16>();
+                let rest = if rest.is_empty() { None } else { Some(part(rest)) };
+                // Zero is among the values, so that padding and the zero point are exact.
+                let (mut low, mut high) = ([splat(0.0); 2], [splat(0.0); 2]);
+                // Zero, unless one of the values is no number: least and most do not tell.
+                let mut nothing = [splat(0.0); 2];
+                let (pairs, last) = whole.as_chunks::<2>();
+                for pair in pairs {
+                    for side in 0..2 {
+                        let values = load(&pair[side]);
+                        low[side] = minimum(low[side], values);
+                        high[side] = maximum(high[side], values);
+                        nothing[side] = fused(values, splat(0.0), nothing[side]);
+                    }
+                }
+                for values in last.iter().chain(&rest) {
+                    low[0] = minimum(low[0], load(values));
+                    high[0] = maximum(high[0], load(values));
+                    nothing[0] = fused(load(values), splat(0.0), nothing[0]);
+                }
+                let low = smallest(minimum(low[0], low[1]));
+                let range = (largest(maximum(high[0], high[1])) - low).max(1e-12);
+                let steps = 255.0 / range;
+                let at_zero = (-low * steps).round_ties_even();
+                let (steps, at_zero_lanes) = (splat(steps), splat(at_zero));
+                let words = words.as_chunks_mut::<WORDS>().0;
+                for (values, words) in whole.iter().chain(&rest).zip(words) {
+                    *words = to_bytes(fused(load(values), steps, at_zero_lanes));
+                }
+                *scale = range / 255.0 + total(plus(nothing[0], nothing[1]));
+                *zero = at_zero as i32;
+            }
+        }
+
+        /// `output = rounded x weights`, scaled, with the bias, and GELU or a residual of the output's shape.
+        #[target_feature(enable = $features)]
+        pub(super) fn multiply<const GELU: bool, const RESIDUAL: bool>(
+            rounded: &Rounded,
+            weights: &Weights,
+            residual: &[f32],
+            output: &mut [f32],
+        ) {
+            let (steps, words, outputs) = (weights.steps(), rounded.words_per_row, weights.outputs);
+            let count = output.len() / outputs;
+            assert!(
+                words == steps
+                    && count * words <= rounded.words.len()
+                    && (!RESIDUAL || residual.len() == output.len())
+            );
+            let columns = weights.columns().as_chunks::<LINES>().0;
+            for (panel, (lines, columns)) in weights.panels().zip(columns).enumerate() {
+                let lines = lines.as_chunks::<LINES>().0;
+                for first in (0..count).step_by(ROWS) {
+                    let mut rows = [&rounded.words[..0]; ROWS];
+                    for (index, row) in rows.iter_mut().enumerate() {
+                        // The last tile may be short: its last row is multiplied again and dropped.
+                        *row = &rounded.words[(first + index).min(count - 1) * words..][..steps];
+                    }
+                    let sums = tile(rows, &lines[..steps]);
+                    for (index, sums) in sums.iter().enumerate().take(count - first) {
+                        let row = first + index;
+                        let (scale, zero) = (splat(rounded.scales[row]), rounded.zeros[row]);
+                        for (line, (sums, columns)) in sums.iter().zip(columns).enumerate() {
+                            let column = (panel * LINES + line) * 16;
+                            if outputs <= column {
+                                break;
+                            }
+                            let sums = to_floats(without(*sums, zero, &columns.sum));
+                            let mut values = fused(
+                                sums,
+                                times(load(&columns.scale), scale),
+                                load(&columns.bias),
+                            );
+                            if GELU {
+                                values = gelu(values);
+                            }
+                            let width = (outputs - column).min(16);
+                            let at = row * outputs + column;
+                            if RESIDUAL {
+                                values = plus(values, any(&residual[at..at + width]));
+                            }
+                            put(values, &mut output[at..at + width]);
+                        }
+                    }
+                }
+            }
+        }
+
+        /// Sums of one tile: [`ROWS`] rows times the columns of [`LINES`] lines.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn tile(rows: [&[i32]; ROWS], lines: &[[Line; LINES]]) -> [[Sums; LINES]; ROWS] {
+            let mut sums = [[no_sums(); LINES]; ROWS];
+            for row in rows {
+                assert!(row.len() == lines.len());
+            }
+            for (step, lines) in lines.iter().enumerate() {
+                let mut weights = [line(&lines[0]); LINES];
+                for (weights, bytes) in weights.iter_mut().zip(lines) {
+                    *weights = line(bytes);
+                }
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    let word = broadcast(row[step]);
+                    for (sums, weights) in sums.iter_mut().zip(weights) {
+                        *sums = products(*sums, word, weights);
+                    }
+                }
+            }
+            sums
+        }
+
+        /// x/2 (1 + erf(x / sqrt 2)); erf by Abramowitz and Stegun 7.1.28, within 3e-7.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn gelu(values: Lanes) -> Lanes {
+            let distance = magnitude(times(values, splat(std::f32::consts::FRAC_1_SQRT_2)));
+            let mut sum = splat(0.000_043_063_8);
+            for coefficient in [
+                0.000_276_567_2,
+                0.000_152_014_3,
+                0.009_270_527_2,
+                0.042_282_012_3,
+                0.070_523_078_4,
+                1.0,
+            ] {
+                sum = fused(sum, distance, splat(coefficient));
+            }
+            for _ in 0..4 {
+                sum = times(sum, sum);
+            }
+            let tail = over(splat(0.5), sum);
+            times(values, choose_negative(values, tail, minus(splat(1.0), tail)))
+        }
+
+        /// Up to sixteen values, zeros after them.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn part(values: &[f32]) -> [f32; 16] {
+            let mut lanes = [0.0; 16];
+            for (lane, value) in lanes.iter_mut().zip(values) {
+                *lane = *value;
+            }
+            lanes
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn any(values: &[f32]) -> Lanes {
+            match <&[f32; 16]>::try_from(values) {
+                Ok(whole) => load(whole),
+                Err(_) => load(&part(values)),
+            }
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn put(values: Lanes, into: &mut [f32]) {
+            match <&mut [f32; 16]>::try_from(&mut *into) {
+                Ok(whole) => *whole = store(values),
+                Err(_) => {
+                    for (into, value) in into.iter_mut().zip(store(values)) {
+                        *into = value;
+                    }
+                }
+            }
+        }
+
+        /// Lane 0 of a tree over eight lanes: halves, quarters, eighths. The same order in every tier.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn reduced(values: __m256, both: impl Fn(__m128, __m128) -> __m128) -> f32 {
+            let four = both(_mm256_castps256_ps128(values), _mm256_extractf128_ps::<1>(values));
+            let two = both(four, _mm_movehl_ps(four, four));
+            let one = both(two, _mm_shuffle_ps::<0b01>(two, two));
+            _mm_cvtss_f32(one)
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn smallest(values: Lanes) -> f32 {
+            let [low, high] = split(values);
+            reduced(_mm256_min_ps(low, high), |a, b| _mm_min_ps(a, b))
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn largest(values: Lanes) -> f32 {
+            let [low, high] = split(values);
+            reduced(_mm256_max_ps(low, high), |a, b| _mm_max_ps(a, b))
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn total(values: Lanes) -> f32 {
+            let [low, high] = split(values);
+            reduced(_mm256_add_ps(low, high), |a, b| _mm_add_ps(a, b))
+        }
+    };
+}

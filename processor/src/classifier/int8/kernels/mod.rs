@@ -1,0 +1,30 @@
+//! The arithmetic, written once over sixteen lanes and made for each tier.
+//!
+//! A tier is a module that says what sixteen lanes are and how integers are multiplied, and takes the rest from the macros
+//! in here: code that uses a CPU's instructions has to be compiled for them as a whole, which neither a generic nor a trait
+//! does. All tiers do the same operations in the same order, so a text gets the same bits from each of them.
+//!
+//! No row's result depends on another's, so a text gets the same bits alone and in a batch.
+//!
+//! # Layout
+//! - [`avx512`], [`avx2`], [`avx_vnni`]: the tiers
+//! - `linear`: rounding, products, and what turns them into float32
+//! - `attention`: scores, softmax and the weighted sum of values
+//! - `blocks`: normalisation, and a layer's two halves, kept in the cache
+//! - `halves`: sixteen lanes in two registers of 256 bits
+
+#[macro_use]
+mod linear;
+#[macro_use]
+mod attention;
+#[macro_use]
+mod blocks;
+#[macro_use]
+mod halves;
+
+pub(super) mod avx2;
+pub(super) mod avx512;
+pub(super) mod avx_vnni;
+
+#[cfg(test)]
+pub(super) mod avx_vnni_by_avx512;
