@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-#[expect(
+#[allow(
     clippy::wildcard_imports,
     reason = "made to be imported so: its macros use what is in it"
 )]

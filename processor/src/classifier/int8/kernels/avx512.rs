@@ -1,6 +1,6 @@
 //! Sixteen lanes of 32 bits in one register, and four products of bytes a lane in one instruction (AVX-512 VNNI).
 
-#[expect(
+#[allow(
     clippy::wildcard_imports,
     reason = "some forty intrinsics, each with a prefix of its own"
 )]

@@ -1,6 +1,6 @@
 //! Eight lanes a register and four products of bytes a lane in one instruction (AVX-VNNI).
 
-#[expect(
+#[allow(
     clippy::wildcard_imports,
     reason = "some forty intrinsics, each with a prefix of its own"
 )]

@@ -1,6 +1,6 @@
 //! The tier of AVX-VNNI with AVX-512's spelling of its one instruction, so that tests run it on CPUs that only have that.
 
-#[expect(
+#[allow(
     clippy::wildcard_imports,
     reason = "some forty intrinsics, each with a prefix of its own"
 )]
