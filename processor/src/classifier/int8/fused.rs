@@ -2,6 +2,10 @@
 
 use std::{cell::RefCell, sync::Arc};
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "made to be imported so: its macros use what is in it"
+)]
 use tract_onnx::{
     prelude::*,
     tract_core::{internal::*, op_as_typed_op, op_out_of_plan},
@@ -99,10 +103,10 @@ impl EvalOp for Fused {
         let output = SCRATCH.with_borrow_mut(|scratch| match &*self.part {
             Part::Found { .. } => Err(TractError::msg("a layer that was found was not rounded")),
             Part::Linear { weights, gelu, axes } => {
-                self.linear(weights, *gelu, *axes, inputs, scratch)
+                self.linear(weights, *gelu, *axes, &inputs, scratch)
             }
-            Part::Exact(exact) => exact_rows(exact, inputs),
-            Part::Attention(heads) => self.attention(*heads, inputs, scratch),
+            Part::Exact(exact) => exact_rows(exact, &inputs),
+            Part::Attention(heads) => self.attention(*heads, &inputs, scratch),
             Part::Norm(norm) => {
                 let (first, others) = in_place(inputs)?;
                 let residual = others
@@ -150,7 +154,7 @@ impl Fused {
         weights: &Weights,
         gelu: bool,
         axes: usize,
-        inputs: TVec<TValue>,
+        inputs: &[TValue],
         scratch: &mut Scratch,
     ) -> TractResult<Tensor> {
         let input = inputs.first().context("no input")?;
@@ -165,17 +169,16 @@ impl Fused {
         let mut output = Tensor::zero::<f32>(&shape)?;
         let mut view = output.try_as_plain_ram_mut()?;
         self.tier.run(Work::Linear { rows, weights, gelu, output: view.as_slice_mut()? }, scratch);
-        drop(view);
         Ok(output)
     }
 
     fn attention(
         &self,
         heads: Heads,
-        inputs: TVec<TValue>,
+        inputs: &[TValue],
         scratch: &mut Scratch,
     ) -> TractResult<Tensor> {
-        let [queries, keys, attended, added] = &*inputs else {
+        let [queries, keys, attended, added] = inputs else {
             return Err(TractError::msg(format!("{} inputs, not 4", inputs.len())));
         };
         let [count, tokens] = [dimension(queries, 0)?, dimension(queries, 1)?];
@@ -186,7 +189,6 @@ impl Fused {
         let mut view = output.try_as_plain_ram_mut()?;
         self.tier
             .run(Work::Attention { inputs, heads, mask, output: view.as_slice_mut()? }, scratch);
-        drop(view);
         Ok(output)
     }
 }
@@ -231,7 +233,7 @@ fn mask(tensor: &Tensor, count: usize, tokens: usize) -> TractResult<Mask<'_>> {
 
 /// Each row times the matrix, in float32: sixteen partial sums a product, so that every row is summed in the same order
 /// however many there are.
-fn exact_rows(exact: &Exact, inputs: TVec<TValue>) -> TractResult<Tensor> {
+fn exact_rows(exact: &Exact, inputs: &[TValue]) -> TractResult<Tensor> {
     let input = inputs.first().context("no input")?;
     let count = dimension(input, 0)?;
     let rows = values(input)?;
@@ -252,6 +254,5 @@ fn exact_rows(exact: &Exact, inputs: TVec<TValue>) -> TractResult<Tensor> {
             *output = sums.iter().sum::<f32>() + bias;
         }
     }
-    drop(view);
     Ok(output)
 }

@@ -235,7 +235,7 @@ pub(super) fn attention(model: &TypedModel, node: &TypedNode) -> Option<Attentio
     let (queries, of_queries) = joined(model, queries)?;
     let (keys, of_keys) = joined(model, keys)?;
     let (values, of_values) = joined(model, values)?;
-    if size % 16 != 0 || of_values != 1.0 || !is_mask(model, &mask, queries) {
+    if size % 16 != 0 || of_values.total_cmp(&1.0).is_ne() || !is_mask(model, &mask, queries) {
         return None;
     }
     let heads = Heads { count, size, scale: scale * of_queries * of_keys };
@@ -271,7 +271,7 @@ fn masking(model: &TypedModel, outlet: OutletId) -> Option<(OutletId, MaskFound)
     let [left, right] = inputs(node_if(model, outlet, "Add")?)?;
     let is_scores = |outlet| {
         let scores = model.nodes().get(without_factors(model, outlet).0.node);
-        scores.is_some_and(|node| node.op_is::<EinSum>())
+        scores.is_some_and(TypedNode::op_is::<EinSum>)
     };
     match (is_scores(left), is_scores(right)) {
         (true, false) => Some((left, MaskFound::Added(unspread(model, right)))),

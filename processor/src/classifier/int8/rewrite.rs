@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "made to be imported so: its macros use what is in it"
+)]
 use tract_onnx::{
     prelude::*,
     tract_core::{
@@ -36,13 +40,16 @@ pub(in crate::classifier) enum Unmatched {
     Refused(#[from] TractError),
 }
 
+/// What to put in place of a node, if it is the last of something that is known.
+type Pass = fn(&TypedModel, &TypedNode, Tier) -> TractResult<Option<TypedModelPatch>>;
+
 /// Puts operations for `tier` in place of the layers of `model`.
 pub(in crate::classifier) fn rewrite(
     model: &TypedModel,
     tier: Tier,
 ) -> Result<TypedModel, Unmatched> {
     let mut model = model.clone();
-    let passes: [fn(&TypedModel, &TypedNode, Tier) -> TractResult<Option<TypedModelPatch>>; 6] =
+    let passes: [Pass; 6] =
         [products, norms, attentions, attention_blocks, feed_forwards, rounding];
     for pass in passes {
         for id in model.eval_order()? {
@@ -163,7 +170,7 @@ fn attentions(
 }
 
 /// The two inputs of a normalised sum, either first, and how it is normalised.
-fn sums<'a>(node: &'a TypedNode) -> Option<([[OutletId; 2]; 2], &'a Norm)> {
+fn sums(node: &TypedNode) -> Option<([[OutletId; 2]; 2], &Norm)> {
     let Part::Norm(norm) = &*node.op_as::<Fused>()?.part else { return None };
     let [left, right] = node.inputs[..] else { return None };
     Some(([[left, right], [right, left]], norm))

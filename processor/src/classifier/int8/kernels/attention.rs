@@ -221,7 +221,7 @@ macro_rules! attention {
             let rest = minus(powers, whole);
             let mut sum = splat(1.877_576_7e-3);
             for coefficient in
-                [8.989_34e-3, 5.582_631_8e-2, 2.401_536_1e-1, 6.931_530_8e-1, 9.999_999_4e-1]
+                [8.989_34e-3, 5.582_631_8e-2, 2.401_536_1e-1, 6.931_531e-1, 9.999_999_4e-1]
             {
                 sum = fused(sum, rest, splat(coefficient));
             }

@@ -3,6 +3,10 @@
 //! The instruction that multiplies bytes in AVX2 adds pairs in 16 bits and saturates: it would need activations or weights of
 //! one bit less, and verdicts would differ from those of other CPUs.
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "some forty intrinsics, each with a prefix of its own"
+)]
 use std::arch::x86_64::*;
 
 use super::super::{

@@ -1,5 +1,9 @@
 //! Sixteen lanes of 32 bits in one register, and four products of bytes a lane in one instruction (AVX-512 VNNI).
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "some forty intrinsics, each with a prefix of its own"
+)]
 use std::arch::x86_64::*;
 
 use super::super::{

@@ -1,5 +1,9 @@
 //! Eight lanes a register and four products of bytes a lane in one instruction (AVX-VNNI).
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "some forty intrinsics, each with a prefix of its own"
+)]
 use std::arch::x86_64::*;
 
 use super::super::{

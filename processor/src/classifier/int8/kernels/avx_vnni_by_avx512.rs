@@ -1,5 +1,9 @@
 //! The tier of AVX-VNNI with AVX-512's spelling of its one instruction, so that tests run it on CPUs that only have that.
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "some forty intrinsics, each with a prefix of its own"
+)]
 use std::arch::x86_64::*;
 
 use super::super::{

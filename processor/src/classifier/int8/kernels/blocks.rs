@@ -143,6 +143,7 @@ macro_rules! blocks {
                     *sum = plus(*sum, load(values));
                 }
             }
+            #[expect(clippy::cast_precision_loss, reason = "a width")]
             let width = row.len() as f32;
             let mut sum = total(plus(plus(sums[0], sums[1]), plus(sums[2], sums[3])));
             for value in rest {

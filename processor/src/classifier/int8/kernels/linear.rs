@@ -48,7 +48,9 @@ macro_rules! linear {
                     *words = to_bytes(fused(load(values), steps, at_zero_lanes));
                 }
                 *scale = range / 255.0 + total(plus(nothing[0], nothing[1]));
-                *zero = at_zero as i32;
+                #[expect(clippy::cast_possible_truncation, reason = "0 to 255")]
+                let whole = at_zero as i32;
+                *zero = whole;
             }
         }
 
@@ -135,14 +137,9 @@ macro_rules! linear {
         fn gelu(values: Lanes) -> Lanes {
             let distance = magnitude(times(values, splat(std::f32::consts::FRAC_1_SQRT_2)));
             let mut sum = splat(0.000_043_063_8);
-            for coefficient in [
-                0.000_276_567_2,
-                0.000_152_014_3,
-                0.009_270_527_2,
-                0.042_282_012_3,
-                0.070_523_078_4,
-                1.0,
-            ] {
+            for coefficient in
+                [0.000_276_567_2, 0.000_152_014_3, 0.009_270_527, 0.042_282_01, 0.070_523_076, 1.0]
+            {
                 sum = fused(sum, distance, splat(coefficient));
             }
             for _ in 0..4 {
