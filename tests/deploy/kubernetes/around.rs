@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::manifests::{NAMESPACE, Pods, Rendering, WORKLOADS, members, name, namespace, renderings, selects};
+use super::manifests::{
+    NAMESPACE, Pods, Rendering, WORKLOADS, members, name, namespace, renderings, selects,
+};
 
 /// Secrets that others make.
 const SECRETS: [&str; 3] = ["bundles", "kafka-client", "store-client"];
@@ -28,7 +30,8 @@ fn reached(rendering: &Rendering, pods: &Pods<'_>) -> BTreeSet<(String, u64)> {
     for policy in policies(rendering, pods, "Egress") {
         for rule in members(&policy["spec"]["egress"]) {
             let peers = members(&rule["to"]).iter().map(|peer| {
-                let label = &peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"];
+                let label =
+                    &peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"];
                 label.as_str().unwrap_or(NAMESPACE).to_owned()
             });
             for peer in peers {
@@ -88,11 +91,15 @@ fn names_lead_somewhere() {
                     assert!(SECRETS.contains(&secret), "{at}: {secret}");
                 }
                 if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str() {
-                    assert!(named(&rendering, "PersistentVolumeClaim", claim).is_some(), "{at}: {claim}");
+                    assert!(
+                        named(&rendering, "PersistentVolumeClaim", claim).is_some(),
+                        "{at}: {claim}"
+                    );
                 }
             }
-            for container in
-                members(&pods.spec["containers"]).iter().chain(members(&pods.spec["initContainers"]))
+            for container in members(&pods.spec["containers"])
+                .iter()
+                .chain(members(&pods.spec["initContainers"]))
             {
                 for mount in members(&container["volumeMounts"]) {
                     let volume = mount["name"].as_str().unwrap();
@@ -118,7 +125,8 @@ fn a_secret_is_never_written_down() {
         assert_eq!(rendering.of("Secret").count(), 0, "{}", rendering.name);
         for map in rendering.of("ConfigMap") {
             for (key, value) in map["data"].as_object().unwrap() {
-                let is_secret = ["PASSWORD", "TOKEN", "SECRET"].iter().any(|word| key.contains(word));
+                let is_secret =
+                    ["PASSWORD", "TOKEN", "SECRET"].iter().any(|word| key.contains(word));
                 let is_file = value.as_str().unwrap().starts_with("{file=\"/run/secrets/");
                 assert!(!is_secret || is_file, "{}: {key}", rendering.name);
             }
@@ -153,7 +161,8 @@ fn pods_are_spread_with_their_like() {
     for rendering in renderings() {
         for pods in rendering.pods().iter().filter(|pods| pods.is_service()) {
             let constraints = members(&pods.spec["topologySpreadConstraints"]);
-            let keys: Vec<_> = constraints.iter().map(|constraint| &constraint["topologyKey"]).collect();
+            let keys: Vec<_> =
+                constraints.iter().map(|constraint| &constraint["topologyKey"]).collect();
             assert_eq!(keys.len(), 2, "{}: {}", rendering.name, pods.name);
             for constraint in constraints {
                 assert!(selects(&constraint["labelSelector"], pods.labels), "{constraint}");
@@ -185,7 +194,8 @@ fn nothing_is_let_in_or_out_that_is_not_named() {
             assert!(!selected.is_empty(), "{}: {}", rendering.name, name(policy));
             for rule in members(&policy["spec"]["ingress"]) {
                 assert!(!members(&rule["from"]).is_empty(), "{}: from everywhere", name(policy));
-                for port in members(&rule["ports"]).iter().filter_map(|port| port["port"].as_str()) {
+                for port in members(&rule["ports"]).iter().filter_map(|port| port["port"].as_str())
+                {
                     for pods in &selected {
                         let own = members(&pods.spec["containers"][0]["ports"]);
                         assert!(own.iter().any(|own| own["name"] == port), "{}: {port}", pods.name);
@@ -209,7 +219,9 @@ fn each_program_reaches_what_it_needs_and_no_more() {
             assert_eq!(may("kafka"), needs_kafka, "{at}");
             assert_eq!(may("scylla"), ["ingest", "sink", "tables"].contains(&what), "{at}");
             // The addresses that programs are told are ones that the policies let them reach.
-            let Some(told) = rendering.of("ConfigMap").find(|map| name(map).starts_with("addresses")) else {
+            let Some(told) =
+                rendering.of("ConfigMap").find(|map| name(map).starts_with("addresses"))
+            else {
                 panic!("{at}");
             };
             let servers = told["data"]["VERDICT_KAFKA__BOOTSTRAP_SERVERS"].as_str().unwrap();

@@ -16,11 +16,13 @@ const PAIRS: [(&str, &str); 5] = [
 ];
 
 /// Labels that say who made an object.
-const MAKERS: [&str; 3] = ["app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"];
+const MAKERS: [&str; 3] =
+    ["app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"];
 
 /// A name without what tells one content or one version from another: ten characters of kustomize's hash, or the version of a Job.
 fn bare<'a>(name: &'a str, maps: &[&'a str]) -> &'a str {
-    let is_hash = |end: &str| end.len() == 10 && end.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_hash =
+        |end: &str| end.len() == 10 && end.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let version = env!("CARGO_PKG_VERSION").replace('.', "-");
     if let Some(bare) = name.strip_suffix(&version).and_then(|bare| bare.strip_suffix('-')) {
         return bare;
@@ -38,9 +40,10 @@ fn normal(value: &Value, maps: &[&str]) -> Value {
         Value::Object(object) => {
             let kept = object.iter().filter(|(key, value)| {
                 let is_note = key.starts_with("checksum/") || MAKERS.contains(&key.as_str());
-                let is_empty = value.as_object().is_some_and(|inner| {
-                    inner.keys().all(|key| key.starts_with("checksum/"))
-                }) && *key == "annotations";
+                let is_empty = value
+                    .as_object()
+                    .is_some_and(|inner| inner.keys().all(|key| key.starts_with("checksum/")))
+                    && *key == "annotations";
                 !is_note && !is_empty
             });
             Value::Object(kept.map(|(key, value)| (key.clone(), normal(value, maps))).collect())
@@ -61,7 +64,8 @@ fn objects(rendering: &Rendering) -> BTreeMap<String, Value> {
         if metadata["labels"].as_object().is_some_and(Map::is_empty) {
             metadata.remove("labels");
         }
-        let key = format!("{} {}/{}", object["kind"], object["metadata"]["namespace"], name(&object));
+        let key =
+            format!("{} {}/{}", object["kind"], object["metadata"]["namespace"], name(&object));
         (key, object)
     };
     // Whoever installs a chart makes its namespace.
@@ -92,7 +96,8 @@ fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
 #[test]
 fn the_chart_comes_to_what_the_overlays_come_to() {
     for (chart, overlay) in PAIRS {
-        let (chart_objects, overlay_objects) = (objects(&rendering(chart)), objects(&rendering(overlay)));
+        let (chart_objects, overlay_objects) =
+            (objects(&rendering(chart)), objects(&rendering(overlay)));
         let keys = |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&chart_objects), keys(&overlay_objects), "{chart} and {overlay}");
         for (key, object) in &chart_objects {

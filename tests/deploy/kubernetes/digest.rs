@@ -16,7 +16,9 @@ const CHART: &str = "k8s/chart";
 const VALUES: &str = "dev/prove.d/k8s/values";
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+    for entry in
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+    {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files(&path, into);
@@ -39,9 +41,8 @@ fn digest() -> String {
     for folder in SOURCES.into_iter().chain([CHART, VALUES]) {
         files(&root().join(folder), &mut all);
     }
-    let relative = |path: &PathBuf| {
-        path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
-    };
+    let relative =
+        |path: &PathBuf| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
     let mut names: Vec<_> = all.iter().map(relative).collect();
     names.sort();
     let lines = names.iter().fold(String::new(), |mut lines, name| {

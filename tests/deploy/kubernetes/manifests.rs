@@ -36,7 +36,8 @@ pub(super) fn root() -> PathBuf {
 
 /// All documents of a YAML file.
 pub(super) fn documents(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut all = vec![String::new()];
     for line in text.lines() {
         if line == "---" {
@@ -104,7 +105,8 @@ impl Rendering {
     /// The content of a ConfigMap.
     pub(super) fn config(&self, wanted: &str) -> Option<BTreeMap<String, String>> {
         let map = self.of("ConfigMap").find(|map| name(map) == wanted)?;
-        let text = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap().to_owned());
+        let text =
+            |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap().to_owned());
         Some(map["data"].as_object().unwrap().iter().map(text).collect())
     }
 }

@@ -133,11 +133,14 @@ fn services_are_asked_by_the_paths_and_the_port_that_they_serve() {
             return;
         }
         let container = &pods.spec["containers"][0];
-        let port = json!([{ "name": "http", "containerPort": stages[pods.program().unwrap()].ports[0] }]);
+        let port =
+            json!([{ "name": "http", "containerPort": stages[pods.program().unwrap()].ports[0] }]);
         assert_eq!(container["ports"], port, "{}", pods.name);
-        for (probe, path) in
-            [("startupProbe", "/startupz"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]
-        {
+        for (probe, path) in [
+            ("startupProbe", "/startupz"),
+            ("livenessProbe", "/livez"),
+            ("readinessProbe", "/readyz"),
+        ] {
             let get = &container[probe]["httpGet"];
             assert_eq!(*get, json!({ "path": path, "port": "http" }), "{}: {probe}", pods.name);
             assert!(container[probe]["periodSeconds"].is_u64(), "{}: {probe}", pods.name);
@@ -145,7 +148,8 @@ fn services_are_asked_by_the_paths_and_the_port_that_they_serve() {
         assert!(container["lifecycle"].is_null(), "{}: what is a preStop for?", pods.name);
         // Long enough for a model and a broker that come late, and then for a restart: what was never ready has nothing in hand.
         let startup = &container["startupProbe"];
-        let limit = startup["periodSeconds"].as_u64().unwrap() * startup["failureThreshold"].as_u64().unwrap();
+        let limit = startup["periodSeconds"].as_u64().unwrap()
+            * startup["failureThreshold"].as_u64().unwrap();
         assert_eq!(limit, 600, "{}", pods.name);
     });
 }

@@ -85,7 +85,8 @@ fn an_unknown_setting_of_a_file_is_named_with_its_file() {
     let folder = tempfile::tempdir().unwrap();
     for (program, section) in [("ingest", "ingest"), ("processor", "replica"), ("sink", "sink")] {
         let file = format!("{program}.toml");
-        fs::write(folder.path().join(&file), format!("[{section}]\nlistn = \"0.0.0.0:1\"\n")).unwrap();
+        fs::write(folder.path().join(&file), format!("[{section}]\nlistn = \"0.0.0.0:1\"\n"))
+            .unwrap();
         let started = start(program, folder.path(), &[("VERDICT_CONFIG", &file)]);
         let key = format!("unknown setting `{section}.listn`");
         refuses(started, Ending::Misconfigured, &[&key, &file, "known here: ", "listen"]);
@@ -118,12 +119,17 @@ fn a_secret_that_is_not_there_is_named() {
         ("VERDICT_KAFKA__PROPERTIES__SASL_PASSWORD", "{file=\"/run/secrets/none/password\"}");
     for program in ["ingest", "processor", "sink"] {
         let started = start(program, folder.path(), &with(&[secret]));
-        let parts = ["`kafka.properties.sasl.password`", "/run/secrets/none/password: No such file"];
+        let parts =
+            ["`kafka.properties.sasl.password`", "/run/secrets/none/password: No such file"];
         refuses(started, Ending::Misconfigured, &parts);
     }
     let password = ("VERDICT_STORE__PASSWORD", "{file=\"/run/secrets/none/store\"}");
     let started = start("sink", folder.path(), &with(&[password]));
-    refuses(started, Ending::Misconfigured, &["`store.password`", "/run/secrets/none/store: No such file"]);
+    refuses(
+        started,
+        Ending::Misconfigured,
+        &["`store.password`", "/run/secrets/none/store: No such file"],
+    );
 }
 
 #[test]
@@ -244,7 +250,9 @@ fn services_whose_broker_is_away_wait_for_it_and_say_so() {
     let folder = tempfile::tempdir().unwrap();
     let servers = format!("127.0.0.1:{}", closed_port());
     let kafka = ("VERDICT_KAFKA__BOOTSTRAP_SERVERS", servers.as_str());
-    for (program, variable) in [("ingest", "VERDICT_INGEST__LISTEN"), ("sink", "VERDICT_SINK__LISTEN")] {
+    for (program, variable) in
+        [("ingest", "VERDICT_INGEST__LISTEN"), ("sink", "VERDICT_SINK__LISTEN")]
+    {
         let port = closed_port();
         let listen = format!("127.0.0.1:{port}");
         let url = format!("sqlite:{program}.db");

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 use schemas::topics;
 use serde_json::{Value, json};
 
-use super::manifests::{Rendering, documents, members, name, renderings, rendering, root};
+use super::manifests::{Rendering, documents, members, name, rendering, renderings, root};
 use crate::dockerfile::read;
 
 /// Who scales in a rendering: its target, and the most replicas.
@@ -45,7 +45,10 @@ fn who_is_scaled_is_there_and_leaves_the_number_to_the_scaler() {
                 .find(|workload| workload["metadata"]["name"] == target["name"]);
             assert!(workload.unwrap()["spec"]["replicas"].is_null(), "{at}: two set the number");
             if target["name"] == "processor" {
-                assert!(most <= partitions(&rendering), "{at}: {most} replicas, some without a partition");
+                assert!(
+                    most <= partitions(&rendering),
+                    "{at}: {most} replicas, some without a partition"
+                );
             }
         }
     }
@@ -88,7 +91,8 @@ fn topics_and_groups_are_those_of_the_code() {
         }
     }
     let quoted = |text: &str| Value::from(text).to_string();
-    let expected = [(quoted(&processor), quoted(topics::REVIEWS)), (quoted(&sink), quoted(topics::VERDICTS))];
+    let expected =
+        [(quoted(&processor), quoted(topics::REVIEWS)), (quoted(&sink), quoted(topics::VERDICTS))];
     assert_eq!(seen, expected.into());
 }
 
@@ -113,7 +117,12 @@ fn topics_of_strimzi_are_those_that_the_command_makes() {
             let config = config
                 .filter(|(key, _)| *key != "min.insync.replicas")
                 .map(|(key, value)| format!(" {key}={}", value.as_str().unwrap()));
-            format!("{} partitions={}{}", name(topic), spec["partitions"], config.collect::<String>())
+            format!(
+                "{} partitions={}{}",
+                name(topic),
+                spec["partitions"],
+                config.collect::<String>()
+            )
         };
         let declared: BTreeSet<String> = rendering.of("KafkaTopic").map(told).collect();
         assert_eq!(declared, made, "{name_of_rendering}");
@@ -136,7 +145,8 @@ fn recorded() -> BTreeSet<String> {
 
 /// Series that a query names: what stands before `{`, `)` or a space and has a colon.
 fn series(query: &str) -> Vec<&str> {
-    query.split(|character: char| !(character.is_alphanumeric() || ":_".contains(character)))
+    query
+        .split(|character: char| !(character.is_alphanumeric() || ":_".contains(character)))
         .filter(|word| word.contains(':'))
         .collect()
 }
@@ -162,10 +172,14 @@ fn metrics_that_scale_are_recorded_by_our_rules() {
         let series = series(query);
         assert!(!series.is_empty(), "{query}");
         assert!(series.iter().all(|name| recorded.contains(*name)), "{query}");
-        assert!(query.contains(&format!("messaging_destination_name=\"{}\"", topics::REVIEWS)), "{query}");
+        assert!(
+            query.contains(&format!("messaging_destination_name=\"{}\"", topics::REVIEWS)),
+            "{query}"
+        );
     }
     assert!(read("docs/TELEMETRY.md").contains("| `messaging.kafka.consumer.lag` |"));
-    let served: BTreeSet<_> = rules.iter().map(|rule| rule["name"]["as"].clone().to_string()).collect();
+    let served: BTreeSet<_> =
+        rules.iter().map(|rule| rule["name"]["as"].clone().to_string()).collect();
     let hpa = rendering("component-hpa");
     let asked: BTreeSet<_> = hpa
         .of("HorizontalPodAutoscaler")

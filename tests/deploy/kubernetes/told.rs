@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
 
-use super::manifests::{Pods, Rendering, members, renderings, rendering};
+use super::manifests::{Pods, Rendering, members, rendering, renderings};
 use crate::programs;
 
 /// What programs of ours that run as services are called.
@@ -78,7 +78,8 @@ fn objection(rendering: &Rendering, pods: &Pods<'_>) -> Option<String> {
         .map(|(name, value)| (name, disk.outside(&value)))
         .collect();
     let program = pods.program()?;
-    let file = told.remove("VERDICT_CONFIG").unwrap_or_else(|| format!("deploy/images/{program}.toml"));
+    let file =
+        told.remove("VERDICT_CONFIG").unwrap_or_else(|| format!("deploy/images/{program}.toml"));
     if program == "verdict" {
         // The Jobs need no model.
         told.insert("VERDICT_MODEL__REPOSITORY".to_owned(), "models".to_owned());
@@ -99,7 +100,9 @@ fn programs_take_what_their_pods_are_told() {
 fn a_setting_that_no_program_has_is_an_objection() {
     let mut rendering = rendering("overlay-production");
     for map in rendering.objects.iter_mut().filter(|object| object["kind"] == "ConfigMap") {
-        if let Some(data) = map["data"].as_object_mut().filter(|data| data.contains_key("sink.toml")) {
+        if let Some(data) =
+            map["data"].as_object_mut().filter(|data| data.contains_key("sink.toml"))
+        {
             data["sink.toml"] = Value::from("[sink]\nrows = 7\n");
         }
     }
@@ -142,7 +145,10 @@ fn variable(key: &str) -> String {
 #[test]
 fn every_setting_can_be_reached_by_the_chart() {
     let parts = fs::read_to_string(Path::new("k8s/chart/verdict/templates/_parts.tpl")).unwrap();
-    assert!(parts.contains(r#"VERDICT_{{ . | upper | replace "." "__" }}"#), "the rule of `variable`");
+    assert!(
+        parts.contains(r#"VERDICT_{{ . | upper | replace "." "__" }}"#),
+        "the rule of `variable`"
+    );
     let mut settings = BTreeMap::new();
     flatten("", &programs::settings("deploy/images/verdict.toml", &BTreeMap::new()), &mut settings);
     assert!(80 < settings.len(), "{settings:?}");
