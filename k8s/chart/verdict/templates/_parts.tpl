@@ -128,10 +128,10 @@ spec:
   {{- include "verdict.pull-secrets" .root | nindent 2 }}
   {{- include "verdict.pod-security" . | nindent 2 }}
   topologySpreadConstraints:
-    {{- range $key, $unsatisfiable := dict "topology.kubernetes.io/zone" "ScheduleAnyway" "kubernetes.io/hostname" .root.Values.spread }}
+    {{- range list (list "topology.kubernetes.io/zone" "ScheduleAnyway") (list "kubernetes.io/hostname" .root.Values.spread) }}
     - maxSkew: 1
-      topologyKey: {{ $key }}
-      whenUnsatisfiable: {{ $unsatisfiable }}
+      topologyKey: {{ index . 0 }}
+      whenUnsatisfiable: {{ index . 1 }}
       labelSelector:
         matchLabels:
           {{- include "verdict.selector" $.name | nindent 10 }}
