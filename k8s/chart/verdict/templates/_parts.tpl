@@ -193,10 +193,10 @@ spec:
     - name: config
       configMap: { name: {{ .name }} }
     {{- if .root.Values.kafka.secured }}
-    - { name: kafka-client, secret: { secretName: {{ .root.Values.kafka.secret }}, defaultMode: 0444 } }
+    - { name: kafka-client, secret: { secretName: {{ .root.Values.kafka.secret }} } }
     {{- end }}
     {{- if $store }}
-    - { name: store-client, secret: { secretName: {{ .root.Values.store.secret }}, defaultMode: 0444 } }
+    - { name: store-client, secret: { secretName: {{ .root.Values.store.secret }} } }
     {{- end }}
     {{- if and $models (eq .root.Values.bundles.from "volume") }}
     - { name: bundles, persistentVolumeClaim: { claimName: {{ .root.Values.bundles.claim }}, readOnly: true } }
