@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_CONFIG",
     "VERDICT_DRIFT__*",
+    "VERDICT_FEEDBACK__*",
     "VERDICT_MODEL__*",
     "VERDICT_PROCESSOR__*",
     "VERDICT_REGENERATE",

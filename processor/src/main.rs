@@ -31,6 +31,7 @@ environment (VERDICT_PROCESSOR__MAX_BATCH_SIZE for max_batch_size in [processor]
 const ENVIRONMENT_IGNORED: &[&str] = &[
     "VERDICT_CONFIG",
     "VERDICT_DRIFT__*",
+    "VERDICT_FEEDBACK__*",
     "VERDICT_INGEST__*",
     "VERDICT_SINK__*",
     "VERDICT_STORE__*",

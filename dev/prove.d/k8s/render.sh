@@ -41,8 +41,14 @@ render_one() { # FOLDER NAME SOURCE
 chart() { # FOLDER NAME OPTIONS...
     local folder=$1 name=$2
     shift 2
-    "$BIN/helm" lint --strict --quiet "$K8S/chart/verdict" "$@" >&2 || die "helm lint finds fault with k8s/chart/verdict"
-    "$BIN/helm" template verdict "$K8S/chart/verdict" --namespace verdict --kube-version "$KUBERNETES_VERSION" "$@" >"$folder/$name.yaml" ||
+    helm_quietly lint --strict --quiet --kube-version "$KUBERNETES_VERSION" "$K8S/chart/verdict" "$@" >&2 ||
+        die "helm lint finds fault with k8s/chart/verdict"
+    helm_quietly template verdict "$K8S/chart/verdict" --namespace verdict --kube-version "$KUBERNETES_VERSION" "$@" >"$folder/$name.yaml" ||
         die "helm template k8s/chart/verdict $*"
     RENDERED+=("$name")
+}
+
+# Helm tells of each link that it follows, each time.
+helm_quietly() {
+    "$BIN/helm" "$@" 2> >(grep -v 'found symbolic link in path' >&2)
 }

@@ -128,10 +128,10 @@ spec:
   {{- include "verdict.pull-secrets" .root | nindent 2 }}
   {{- include "verdict.pod-security" . | nindent 2 }}
   topologySpreadConstraints:
-    {{- range $key, $unsatisfiable := dict "topology.kubernetes.io/zone" "ScheduleAnyway" "kubernetes.io/hostname" .root.Values.spread }}
+    {{- range list (list "topology.kubernetes.io/zone" "ScheduleAnyway") (list "kubernetes.io/hostname" .root.Values.spread) }}
     - maxSkew: 1
-      topologyKey: {{ $key }}
-      whenUnsatisfiable: {{ $unsatisfiable }}
+      topologyKey: {{ index . 0 }}
+      whenUnsatisfiable: {{ index . 1 }}
       labelSelector:
         matchLabels:
           {{- include "verdict.selector" $.name | nindent 10 }}
@@ -193,10 +193,10 @@ spec:
     - name: config
       configMap: { name: {{ .name }} }
     {{- if .root.Values.kafka.secured }}
-    - { name: kafka-client, secret: { secretName: {{ .root.Values.kafka.secret }}, defaultMode: 0444 } }
+    - { name: kafka-client, secret: { secretName: {{ .root.Values.kafka.secret }} } }
     {{- end }}
     {{- if $store }}
-    - { name: store-client, secret: { secretName: {{ .root.Values.store.secret }}, defaultMode: 0444 } }
+    - { name: store-client, secret: { secretName: {{ .root.Values.store.secret }} } }
     {{- end }}
     {{- if and $models (eq .root.Values.bundles.from "volume") }}
     - { name: bundles, persistentVolumeClaim: { claimName: {{ .root.Values.bundles.claim }}, readOnly: true } }
