@@ -28,8 +28,7 @@ async fn topics_are_made_once_and_found_the_next_time() {
     // What is there keeps the partitions that it was made with, and the drift line has one in any case.
     let partitions =
         move |topic: &str| watermarks(&KafkaSettings::at(&address), topic).unwrap().len();
-    let counts =
-        spawn_blocking(move || [topics::REVIEWS, topics::DRIFT_STATES].map(|it| partitions(it)));
+    let counts = spawn_blocking(move || [topics::REVIEWS, topics::DRIFT_STATES].map(partitions));
     assert_eq!(counts.await.unwrap(), [3, 1]);
     broker.stop().await;
 }
