@@ -183,9 +183,9 @@ fn a_bundle_that_is_not_there_is_named_with_those_that_are() {
     let folder = tempfile::tempdir().unwrap();
     bundle(folder.path());
     stands_by(folder.path(), "tiny@7", "no tiny@7 in models; it holds tiny@1");
-    let misspelt = [MODEL[0], ("VERDICT_MODEL__NAME", "tiny-1")];
+    let misspelt = [MODEL[0], ("VERDICT_MODEL__NAME", "tiny@latest")];
     let started = start("processor", folder.path(), &with(&misspelt));
-    refuses(started, Ending::Misconfigured, &["tiny-1"]);
+    refuses(started, Ending::Misconfigured, &["`latest` is not a model"]);
 }
 
 #[test]
