@@ -124,7 +124,11 @@ fn read(bundle: &Bundle, argument: &str) -> anyhow::Result<DataSet> {
     let (name, path) = argument.split_once('=').context("data is NAME=FILE")?;
     let file = File::open(path).with_context(|| format!("opening {path}"))?;
     let lines: Box<dyn Read> =
-        if path.ends_with(".gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        if Path::new(path).extension().is_some_and(|extension| extension == "gz") {
+            Box::new(MultiGzDecoder::new(file))
+        } else {
+            Box::new(file)
+        };
     let manifest = bundle.manifest();
     let tokenizer = Tokenizer::from_bytes(
         bundle.tokenizer(),
