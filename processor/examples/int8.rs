@@ -17,7 +17,6 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
-use chassis::clock::monotonic;
 use flate2::read::MultiGzDecoder;
 use models::{Bundle, manifest::Precision};
 use processor::{
@@ -75,19 +74,17 @@ fn main() -> anyhow::Result<()> {
 
     let mut engines = Vec::new();
     for kernel in [Kernel::F32, Kernel::Avx2, Kernel::AvxVnni, Kernel::Avx512Vnni] {
-        let (before, began) = (resident()?, monotonic());
+        let (before, began) = (resident()?, cpu_seconds()?);
         let Ok(engine) = load(&bundle, kernel) else {
             println!("{kernel}: not on this CPU");
             continue;
         };
         ensure!(engine.arithmetic().kernel == kernel, "the network is none that is known");
-        let read = monotonic() - began;
+        let read = cpu_seconds()? - began;
         engine.warm()?;
-        let (ready, added) = (monotonic() - began, resident()?.saturating_sub(before));
+        let (ready, added) = (cpu_seconds()? - began, resident()?.saturating_sub(before));
         println!(
-            "{kernel}: read in {:.2} s, all plans in {:.2} s, {added} MB",
-            read.as_secs_f64(),
-            ready.as_secs_f64()
+            "{kernel}: read in {read:.2} s of processor time, with all plans {ready:.2} s, {added} MB"
         );
         engines.push((kernel.to_string(), engine));
     }
@@ -127,7 +124,11 @@ fn read(bundle: &Bundle, argument: &str) -> anyhow::Result<DataSet> {
     let (name, path) = argument.split_once('=').context("data is NAME=FILE")?;
     let file = File::open(path).with_context(|| format!("opening {path}"))?;
     let lines: Box<dyn Read> =
-        if path.ends_with(".gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        if Path::new(path).extension().is_some_and(|extension| extension == "gz") {
+            Box::new(MultiGzDecoder::new(file))
+        } else {
+            Box::new(file)
+        };
     let manifest = bundle.manifest();
     let tokenizer = Tokenizer::from_bytes(
         bundle.tokenizer(),

@@ -52,7 +52,8 @@ fn kernels() -> impl Iterator<Item = Kernel> {
 fn texts(count: usize, tokens: usize) -> Vec<Vec<u32>> {
     let length = |text: usize| 1 + (text * 5 + tokens - 1) % tokens;
     let ids = |text: usize| {
-        (0..length(text)).map(move |at| 3 + (at * 31 + text * 17) as u32 % (WORDS - 3))
+        (0..length(text))
+            .map(move |at| 3 + u32::try_from(at * 31 + text * 17).unwrap() % (WORDS - 3))
     };
     (0..count).map(|text| ids(text).collect()).collect()
 }
