@@ -175,9 +175,9 @@ fn a_bundle_that_is_not_there_is_named_with_those_that_are() {
     let other = [MODEL[0], ("VERDICT_MODEL__NAME", "tiny@7")];
     let started = start("processor", folder.path(), &with(&other));
     refuses(started, Ending::UnusableModel, &["no tiny@7 in models", "it holds tiny@1"]);
-    let misspelt = [MODEL[0], ("VERDICT_MODEL__NAME", "tiny-1")];
+    let misspelt = [MODEL[0], ("VERDICT_MODEL__NAME", "tiny@one")];
     let started = start("processor", folder.path(), &with(&misspelt));
-    refuses(started, Ending::Misconfigured, &["tiny-1"]);
+    refuses(started, Ending::Misconfigured, &["tiny@one"]);
 }
 
 #[test]
