@@ -177,7 +177,7 @@ fn a_bundle_that_is_not_there_is_named_with_those_that_are() {
     refuses(started, Ending::UnusableModel, &["no tiny@7 in models", "it holds tiny@1"]);
     let misspelt = [MODEL[0], ("VERDICT_MODEL__NAME", "tiny@one")];
     let started = start("processor", folder.path(), &with(&misspelt));
-    refuses(started, Ending::Misconfigured, &["tiny@one"]);
+    refuses(started, Ending::Misconfigured, &["`one` is not a model's version"]);
 }
 
 #[test]
