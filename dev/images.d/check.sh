@@ -20,6 +20,7 @@ check() { # [--fetch]
     # Paths and variables are resolved, so that what is missing is found.
     run_tool compose-go compose.yaml || failed=1
     run_tool compose-go compose.yaml compose.bundles.yaml || failed=1
+    run_tool promtool check config --syntax-only deploy/compose/prometheus.yml || failed=1
     run_tool actionlint -oneline .github/workflows/*.yml || failed=1
     ((failed == 0)) || die "see above"
 }

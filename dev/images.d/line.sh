@@ -57,16 +57,7 @@ become_image() { # NAME [VARIABLE=VALUE]... [ARGUMENT]...
 }
 
 # The line, in a network that has a loopback alone.
-run_has_row() {
-    local _
-    for ((_ = 0; _ < 50; _++)); do
-        in_image verdict "$STORE" store digest 2>/dev/null | grep -q '^1 rows' && return
-        sleep 0.2
-    done
-    return 1
-}
-
-line() {
+run_line() {
     local name
     for name in "${TARGETS[@]}"; do
         mount --bind -o ro /dev "$WORK/roots/$name/dev"
@@ -87,8 +78,8 @@ holds() { # SENTENCE COMMAND...
 }
 
 awaits() { # NAME
-    local _
-    for ((_ = 0; _ < READY_WAIT_MAX * 5; _++)); do
+    local look
+    for ((look = 0; look < READY_WAIT_MAX * 5; look++)); do
         if [[ $1 == verdict ]]; then in_image verdict ready && return; else in_image "$1" --ready && return; fi >/dev/null 2>&1
         kill -0 "${PIDS[$1]}" 2>/dev/null || break
         sleep 0.2
@@ -104,13 +95,18 @@ stops() { # NAME
 
 # Posts a review to 8080 and looks for a word in what comes back.
 asks() { # REVIEW WORD
-    curl --silent --max-time 20 --header 'content-type: application/json' --data "{\"review\": \"$1\"}" \
-        'http://127.0.0.1:8080/analyze' | tee "$WORK/answer" | grep -q "$2"
+    local answer
+    answer=$(curl --silent --show-error --max-time 60 --header 'content-type: application/json' --header 'prefer: wait=30' \
+        --data "{\"review\": \"$1\"}" http://127.0.0.1:8080/analyze) || return
+    [[ $answer == *"$2"* ]] || {
+        say "it says $answer"
+        return 1
+    }
 }
 
 has_row() {
-    local _
-    for ((_ = 0; _ < 50; _++)); do
+    local look
+    for ((look = 0; look < 50; look++)); do
         in_image verdict "$STORE" store digest 2>/dev/null | grep -q '^1 rows' && return
         sleep 0.2
     done

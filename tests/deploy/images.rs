@@ -73,7 +73,7 @@ fn every_program_has_an_image_that_runs_it_as_nobody() {
     for (name, stage) in finals() {
         assert_eq!(stage.user, "65532:65532", "{name}");
         let program = format!("/usr/local/bin/{name}");
-        assert_eq!(stage.entry_point, [program.clone()], "{name}");
+        assert_eq!(stage.entry_point, std::slice::from_ref(&program), "{name}");
         let built = stage.copies.iter().find(|copied| copied.to == program).unwrap();
         assert_eq!(built.from.as_deref(), Some("build"), "{name}");
         assert_eq!(built.sources, [format!("/out/{name}")]);

@@ -26,7 +26,7 @@ pub(crate) fn objection(
 ) -> Option<String> {
     let mut command = program(name, variables);
     // All of them read their settings first. What is asked next is whether one of them runs, which does not matter here.
-    command.args(if name == "verdict" { &["config", "check"][..] } else { &["--ready"] });
+    command.args(if name == "verdict" { &["config", "print"][..] } else { &["--ready"] });
     let output = command.args(["--config", file]).output().unwrap();
     let text = told(&output);
     (!output.status.success() && !text.contains("/readyz")).then_some(text)

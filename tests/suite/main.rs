@@ -14,4 +14,5 @@ mod line;
 mod references;
 mod replaying;
 mod seed;
+mod setting_up;
 mod telemetry;
