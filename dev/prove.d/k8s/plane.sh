@@ -14,6 +14,8 @@ run() { # NAME COMMAND...
     shift
     setsid "$@" >"$DIR/$name.log" 2>&1 </dev/null &
     PROCESSES[$name]=$!
+    # Bash would tell how each of them ended.
+    disown
 }
 
 # Waits until COMMAND holds, at most SECONDS.
