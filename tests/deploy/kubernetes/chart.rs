@@ -82,7 +82,7 @@ fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
                 let none = Value::Null;
                 difference(&format!("{at}/{key}"), one.unwrap_or(&none), other.unwrap_or(&none))
             };
-            keys.filter_map(differing).next()
+            keys.find_map(differing)
         }
         (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
             .iter()

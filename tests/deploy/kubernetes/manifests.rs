@@ -102,7 +102,7 @@ impl Rendering {
         self.objects.iter().filter(is_ours).filter_map(templated).collect()
     }
 
-    /// The content of a ConfigMap.
+    /// The content of a `ConfigMap`.
     pub(super) fn config(&self, wanted: &str) -> Option<BTreeMap<String, String>> {
         let map = self.of("ConfigMap").find(|map| name(map) == wanted)?;
         let text =

@@ -13,7 +13,7 @@ use std::{
 use chassis::{clock, exit::Ending};
 
 /// Longest wait for a process to end, or to say something.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A program of ours, killed when dropped.
 struct Started(Child);

@@ -215,7 +215,7 @@ spec:
         let (_, groups) = rules.split_once("groups:\n").unwrap();
         for line in groups.lines() {
             let indent = if line.trim().is_empty() { "" } else { "  " };
-            text += &format!("{indent}{line}\n");
+            text.extend([indent, line, "\n"]);
         }
     }
     text

@@ -19,7 +19,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// With the ConfigMaps and Secrets that the pods mount.
+    /// With the `ConfigMaps` and Secrets that the pods mount.
     fn of(rendering: &Rendering, pods: &Pods<'_>) -> Self {
         let disk = Self { folder: tempfile::tempdir().unwrap() };
         let mounts = members(&pods.spec["containers"][0]["volumeMounts"]);
