@@ -76,7 +76,7 @@ fn objects(rendering: &Rendering) -> BTreeMap<String, Value> {
 fn difference(at: &str, one: &Value, other: &Value) -> Option<String> {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
-            let keys = one.keys().chain(other.keys());
+            let mut keys = one.keys().chain(other.keys());
             let differing = |key: &String| {
                 let (one, other) = (one.get(key), other.get(key));
                 let none = Value::Null;
