@@ -4,10 +4,10 @@
 # digest; what they stand for is in docs/OPERATING.md.
 
 FROM rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS tools
-# make builds librdkafka, perl configures OpenSSL. Debian keeps one version of each, so that a pin would break with its next update.
+# make builds librdkafka, whose configure asks for a C++ compiler, too; perl configures OpenSSL. Debian keeps one version of each, so that a pin would break with its next update.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends make perl \
+    && apt-get install --yes --no-install-recommends g++ make perl \
     && rm -rf /var/lib/apt/lists/*
 RUN cargo install --locked cargo-chef@0.1.78 cargo-auditable@0.7.7
 # zlib becomes part of the programs: the runtime's base has none.
