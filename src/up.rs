@@ -132,16 +132,12 @@ fn start_processor(settings: &Settings, kafka: &KafkaSettings, health: &Health) 
     let kafka = kafka.clone();
     // The page is up while the model loads: it takes a second or two.
     let check = processor::register(health);
-    let loaded = health.register("model");
-    loaded.not_ready("the model is being loaded");
-    // Between the two nobody may take the line for ready.
-    health.register(processor::worker::HEALTH_NAME);
+    check.not_ready("the model is being loaded");
     Part::start("processor", move |stop| {
         chassis::stop::thread("processor", move || {
             let bundle = model.open()?;
             let pipeline = processor::load(&bundle, &processor)?;
             let exchange = KafkaExchange::connect(&kafka, options)?;
-            loaded.ready();
             Ok(processor::run(Box::new(exchange), pipeline, &processor, &check, &stop)?)
         })
     })

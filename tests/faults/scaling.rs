@@ -1,6 +1,6 @@
 //! P5: from one replica to four and back, under load.
 //!
-//! On the shipped model, which takes seconds for a round: so a partition always goes while records of it are in hand.
+//! On the shipped model in float32, which takes seconds for a round: so a partition always goes while records of it are in hand.
 
 use crate::{
     checker::{self, Check},
@@ -36,6 +36,7 @@ async fn p5_replicas_come_and_go_under_load() {
     for replica in &mut processors {
         replica.set("model.repository", "models");
         replica.set("model.name", MODEL);
+        replica.set("processor.kernel", "f32");
     }
     processors[0].start();
     processors[0].ready().await;
