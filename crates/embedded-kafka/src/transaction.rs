@@ -21,10 +21,13 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// How long to wait before markers are tried again when the disk refuses.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for a request of the same transactional id that is being handled, and how often that is looked at.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(1);
+const TURN_LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Markers never begin a new segment: they are a hundred bytes.
 const NO_ROLLING: Rolling = Rolling { segment_bytes: u64::MAX, segment_ms: i64::MAX };
 
@@ -70,6 +73,22 @@ impl Broker {
             Ok(Turn { broker: Arc::clone(self), transactional_id: transactional_id.to_owned() })
         } else {
             Err(ResponseError::ConcurrentTransactions)
+        }
+    }
+
+    /// As [`Broker::take_turn`], but waits for the other request. For `TxnOffsetCommit`, which clients send beside
+    /// `AddPartitionsToTxn` and to the group's coordinator, which in Kafka does not know of the other: told that transactions
+    /// are concurrent, librdkafka asks again only after half a second.
+    pub(crate) async fn await_turn(
+        self: &Arc<Self>,
+        transactional_id: &str,
+    ) -> Result<Turn, ResponseError> {
+        let deadline = Instant::now() + TURN_WAIT_MAX;
+        loop {
+            match self.take_turn(transactional_id) {
+                Err(_busy) if Instant::now() < deadline => sleep(TURN_LOOK_EVERY).await,
+                taken => return taken,
+            }
         }
     }
 
@@ -266,7 +285,7 @@ impl Turn {
                 Err(error) => tracing::error!(%error, "markers are tried again"),
             }
             tokio::select! {
-                () = tokio::time::sleep(RETRY_EVERY) => {}
+                () = sleep(RETRY_EVERY) => {}
                 () = broker.stopping.cancelled() => return,
             }
         }

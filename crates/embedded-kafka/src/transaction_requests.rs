@@ -197,7 +197,7 @@ impl Broker {
             epoch: request.producer_epoch,
             fenced: ResponseError::InvalidProducerEpoch,
         };
-        let turn = self.take_turn(holder.transactional_id)?;
+        let turn = self.await_turn(holder.transactional_id).await?;
         let position = {
             let mut groups = locked(&self.groups);
             let (member_id, generation) = (&request.member_id, request.generation_id);

@@ -255,3 +255,20 @@ async fn a_lost_answer_does_not_cost_an_epoch() {
     init(&broker).await;
     assert_eq!(bump().await.error_code, ResponseError::ProducerFenced.code());
 }
+
+#[tokio::test]
+async fn offsets_wait_for_a_request_of_the_same_id_and_are_not_put_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = open(directory.path());
+    let turn = broker.take_turn("worker").unwrap();
+    let concurrent = Some(ResponseError::ConcurrentTransactions);
+    assert_eq!(broker.take_turn("worker").err(), concurrent);
+    let (waited, ()) = tokio::join!(broker.await_turn("worker"), async {
+        tokio::task::yield_now().await;
+        drop(turn);
+    });
+    let waited = waited.unwrap();
+    assert_eq!(waited.transactional_id, "worker");
+    // Not for ever: the other may be stuck.
+    assert_eq!(broker.await_turn("worker").await.err(), concurrent);
+}
