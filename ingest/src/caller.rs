@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method,
+        header::{CONNECTION, CONTENT_LENGTH},
+    },
     middleware::Next,
     response::Response,
 };
@@ -98,7 +101,7 @@ pub(crate) async fn accompany(
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let finished = problem.to_response(Some(&path), Some(&caller.request_id));
         *response.body_mut() = finished.into_body();
-        response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
     let headers = response.headers_mut();
     for (name, value) in
@@ -107,6 +110,11 @@ pub(crate) async fn accompany(
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
+    }
+    if service.health.is_draining() {
+        // So that the client opens its next connection, to another replica, before this one is closed: a request that is sent
+        // while its connection is being closed is lost, and nobody knows whether it was done.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let status = response.status().as_u16();
     let seconds = clock::monotonic().saturating_duration_since(start).as_secs_f64();

@@ -189,15 +189,8 @@ impl Problem {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        match self.kind {
-            Kind::MediaType => {
-                headers.insert("accept-post", HeaderValue::from_static("application/json"));
-            }
-            // So that a load balancer opens its next connection to another replica.
-            Kind::Draining => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            _ => {}
+        if self.kind == Kind::MediaType {
+            headers.insert("accept-post", HeaderValue::from_static("application/json"));
         }
         response
     }

@@ -19,7 +19,8 @@ use crate::{
 
 /// Serves `listener` until `stop`, then drains.
 ///
-/// Draining has four steps: readiness is withdrawn, while work is still taken, so that load balancers can notice; new work is
+/// Draining has four steps: readiness is withdrawn, while work is still taken, so that load balancers can notice, and each
+/// answer closes its connection, so that clients go where these lead; new work is
 /// refused with 503 and streams end; requests in flight are answered; connections are closed. Every answer of 200 or 202 was
 /// given after the broker had the review, so nothing is left to be flushed.
 pub async fn serve(

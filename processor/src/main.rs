@@ -15,6 +15,7 @@ use chassis::{
 use clap::Parser;
 use models::{InvalidModelName, ModelName, Repository};
 use processor::{
+    classifier::KernelMissing,
     settings::{ProcessSettings, ReplicaSettings, Unnamed},
     standby,
 };
@@ -105,14 +106,15 @@ fn ending(error: &anyhow::Error) -> Option<Ending> {
         return Some(error.ending());
     }
     let is_misnamed = error.is::<InvalidModelName>() || error.is::<Unnamed>();
-    let is_refused = error.is::<kafka::PropertyRefused>() || is_misnamed;
-    is_refused.then_some(Ending::Misconfigured)
+    let is_refused = error.is::<kafka::PropertyRefused>() || error.is::<KernelMissing>();
+    (is_refused || is_misnamed).then_some(Ending::Misconfigured)
 }
 
 fn settings(arguments: Arguments) -> anyhow::Result<ProcessSettings> {
     let sources = arguments.settings.sources(ENVIRONMENT_IGNORED);
     let settings: ProcessSettings = chassis::settings::load(&sources)?;
     settings.kafka.check()?;
+    settings.processor.kernel.check()?;
     // A replica without a name is refused before it loads a model.
     settings.replica.transactional_id(chassis::hostname)?;
     Ok(settings)

@@ -42,8 +42,9 @@ const EVERY: Duration = Duration::from_millis(50);
 /// Verdicts that must come after each step, so that the next one finds the line at work.
 const VERDICTS_BETWEEN: u64 = 300;
 
-/// What the manifests allow (`terminationGracePeriodSeconds`), and what a pod gets that hangs, so that the proof need not wait.
-const GRACE: Duration = Duration::from_secs(45);
+/// The shortest that the manifests allow (`terminationGracePeriodSeconds`, of the sink), and what a pod gets that hangs, so that the
+/// proof need not wait.
+const GRACE: Duration = Duration::from_secs(40);
 const GRACE_OF_HUNG: Duration = Duration::from_secs(5);
 
 /// The line as its supervisor sees it.

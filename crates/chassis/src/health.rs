@@ -99,10 +99,15 @@ impl Health {
         self.state.draining.store(true, Ordering::Release);
     }
 
+    /// Whether the process is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.state.draining.load(Ordering::Acquire)
+    }
+
     /// Whether work may come: all parts are ready and the process is not draining.
     pub fn readiness(&self) -> Report {
         let mut checks: Vec<_> = self.checks().iter().map(Entry::readiness).collect();
-        if self.state.draining.load(Ordering::Acquire) {
+        if self.is_draining() {
             checks.push(CheckReport::new("drain", Some("the process is stopping".to_owned())));
         }
         Report::of(checks)

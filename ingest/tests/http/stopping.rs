@@ -35,6 +35,18 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
 }
 
+/// The head of the answer to a client that keeps its connection, which is left open.
+async fn kept(address: SocketAddr, path: &str) -> (TcpStream, String) {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.unwrap());
+    }
+    (connection, String::from_utf8(head).unwrap())
+}
+
 async fn until(address: SocketAddr, path: &str, status: &str) {
     for _ in 0..500 {
         if send(address, get(path)).await.is_ok_and(|answer| answer.starts_with(status)) {
@@ -65,9 +77,15 @@ async fn requests_in_flight_are_answered_while_new_ones_are_refused() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
+    let (_connection, answer) = kept(address, "/livez").await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+
     stop.cancel();
     until(address, "/readyz", "HTTP/1.1 503").await;
     clients.spawn(send(address, post("still taken")));
+    let (mut connection, answer) = kept(address, "/livez").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    connection.read_to_end(&mut Vec::new()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(400)).await;
     let refused = send(address, post("too late")).await.unwrap();
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");

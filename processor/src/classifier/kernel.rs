@@ -34,6 +34,11 @@ pub struct KernelMissing(pub Kernel);
 const BY_SPEED: [Kernel; 3] = [Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2];
 
 impl Kernel {
+    /// Whether this CPU can run it: for whoever is told it as a setting, before a model is loaded.
+    pub fn check(self) -> Result<(), KernelMissing> {
+        self.tier().map(drop)
+    }
+
     /// The integer kernels to use, none for float32.
     pub(super) fn tier(self) -> Result<Option<Tier>, KernelMissing> {
         match self {

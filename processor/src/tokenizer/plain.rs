@@ -1,4 +1,4 @@
-//! The ids of plain texts, some ten times faster than the general way.
+//! The ids of plain texts, by a shorter way than the general one.
 //!
 //! Most reviews are ASCII and most bundles tokenise as BERT does: clean, lowercase, split at spaces and punctuation, then the longest
 //! pieces of the vocabulary, from the left (Devlin et al. 2018; `tokenization.py` of BERT's authors). For these alone the ids are found

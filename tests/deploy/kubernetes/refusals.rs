@@ -133,6 +133,26 @@ fn a_secret_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_kernel_that_the_cpu_lacks_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let lacking = ["avx512-vnni", "avx-vnni", "avx2"].into_iter().filter(|kernel| match *kernel {
+        #[cfg(target_arch = "x86_64")]
+        "avx512-vnni" => !is_x86_feature_detected!("avx512vnni"),
+        #[cfg(target_arch = "x86_64")]
+        "avx-vnni" => !is_x86_feature_detected!("avxvnni"),
+        #[cfg(target_arch = "x86_64")]
+        "avx2" => !is_x86_feature_detected!("avx2"),
+        _ => true,
+    });
+    for kernel in lacking {
+        let started =
+            start("processor", folder.path(), &with(&[("VERDICT_PROCESSOR__KERNEL", kernel)]));
+        let said = format!("processor.kernel is {kernel}, which this CPU does not have");
+        refuses(started, Ending::Misconfigured, &[&said]);
+    }
+}
+
+#[test]
 fn a_property_on_which_exactly_once_rests_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let acks = ("VERDICT_KAFKA__PROPERTIES__ACKS", "1");
