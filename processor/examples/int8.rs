@@ -7,9 +7,11 @@
 
 #![expect(clippy::print_stdout, reason = "a program whose result is a table")]
 
+mod measured;
+
 use std::{
     env,
-    fs::{self, File},
+    fs::File,
     io::{BufRead as _, BufReader, Read, Write as _},
     num::NonZeroUsize,
     path::Path,
@@ -21,14 +23,13 @@ use flate2::read::MultiGzDecoder;
 use models::{Bundle, manifest::Precision};
 use processor::{
     batcher::{self, BatchLimits},
-    classifier::{
-        Classifier, Engine, Kernel, Shape, Shapes,
-        engine::{Network, OFFERED},
-    },
+    classifier::{Classifier, Engine, Kernel, Shape, Shapes, engine::OFFERED},
     tokenizer::Tokenizer,
 };
 use schemas::ReviewText;
 use serde::{Deserialize, Serialize};
+
+use self::measured::{cpu_seconds, resident};
 
 /// Tokens of a file that speed is measured on, in each round: some seconds of float32.
 const TOKENS_TIMED: usize = 6_000;
@@ -102,16 +103,8 @@ fn main() -> anyhow::Result<()> {
 
 fn load(bundle: &Bundle, kernel: Kernel) -> anyhow::Result<Engine> {
     let manifest = bundle.manifest();
-    let network = Network {
-        onnx: bundle.model(),
-        token_ids: &manifest.inputs.token_ids,
-        attention_mask: &manifest.inputs.attention_mask,
-        token_types: manifest.inputs.token_types.as_deref(),
-        logits: &manifest.outputs.logits,
-        embedding: &manifest.outputs.embedding,
-    };
     let precision = if kernel == Kernel::F32 { Precision::F32 } else { Precision::Int8 };
-    Ok(Engine::new(network, shapes(manifest.max_tokens), precision, kernel)?)
+    Ok(Engine::new(bundle.into(), shapes(manifest.max_tokens), precision, kernel)?)
 }
 
 /// All engines are given the same batches, those of float32: it would take long to make a plan for each of the others.
@@ -306,19 +299,4 @@ impl Other {
         self.answers.read_line(&mut answer)?;
         serde_json::from_str(&answer).with_context(|| format!("onnxruntime answered `{answer}`"))
     }
-}
-
-/// Time that this thread was on a processor: other than the wall clock, it does not count the waits for a busy one.
-fn cpu_seconds() -> anyhow::Result<f64> {
-    let schedstat = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds = schedstat.split_whitespace().next().context("no schedstat")?;
-    Ok(nanoseconds.parse::<f64>()? / 1e9)
-}
-
-/// Resident memory of this process, in megabytes.
-fn resident() -> anyhow::Result<usize> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
-    Ok(kilobytes.parse::<usize>()? / 1_024)
 }

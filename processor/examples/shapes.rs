@@ -3,12 +3,16 @@
 
 #![expect(clippy::print_stdout, reason = "a program whose result is a table")]
 
+mod measured;
+
 use std::{env, fs, time::Duration};
 
 use anyhow::Context as _;
 use chassis::clock::monotonic;
 use models::manifest::Precision;
 use processor::classifier::{Classifier, Engine, Kernel, Shape, Shapes, engine::Network};
+
+use self::measured::{cpu_seconds, resident};
 
 /// How long each shape is measured.
 const MEASURED: Duration = Duration::from_millis(1_500);
@@ -80,19 +84,4 @@ fn main() -> anyhow::Result<()> {
 fn parse(text: &str) -> anyhow::Result<Shape> {
     let (rows, tokens) = text.split_once('x').context("a shape is ROWSxTOKENS")?;
     Ok(Shape { rows: rows.parse()?, tokens: tokens.parse()? })
-}
-
-/// Time that this thread was on a processor: other than the wall clock, it does not count the waits for a busy one.
-fn cpu_seconds() -> anyhow::Result<f64> {
-    let schedstat = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds = schedstat.split_whitespace().next().context("no schedstat")?;
-    Ok(nanoseconds.parse::<f64>()? / 1e9)
-}
-
-/// Resident memory of this process, in megabytes.
-fn resident() -> anyhow::Result<usize> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
-    Ok(kilobytes.parse::<usize>()? / 1_024)
 }

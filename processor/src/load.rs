@@ -45,6 +45,20 @@ pub enum LoadError {
     SelfCheck(#[from] SelfCheckFailed),
 }
 
+impl<'a> From<&'a Bundle> for Network<'a> {
+    fn from(bundle: &'a Bundle) -> Self {
+        let (inputs, outputs) = (&bundle.manifest().inputs, &bundle.manifest().outputs);
+        Self {
+            onnx: bundle.model(),
+            token_ids: &inputs.token_ids,
+            attention_mask: &inputs.attention_mask,
+            token_types: inputs.token_types.as_deref(),
+            logits: &outputs.logits,
+            embedding: &outputs.embedding,
+        }
+    }
+}
+
 /// Makes a pipeline of `bundle` and runs its golden cases. Reads no file: the bundle is in memory. Takes a second or two.
 pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadError> {
     let manifest = bundle.manifest();
@@ -58,16 +72,9 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
         return Err(LoadError::SpecialTokens { stated, found });
     }
     let reference = Reference::from_json(bundle.reference_json(), WHOLE)?;
-    let network = Network {
-        onnx: bundle.model(),
-        token_ids: &manifest.inputs.token_ids,
-        attention_mask: &manifest.inputs.attention_mask,
-        token_types: manifest.inputs.token_types.as_deref(),
-        logits: &manifest.outputs.logits,
-        embedding: &manifest.outputs.embedding,
-    };
     let shapes = Shapes::new(OFFERED, manifest.max_tokens);
-    let classifier = Engine::new(network, shapes, manifest.format.precision, settings.kernel)?;
+    let classifier =
+        Engine::new(bundle.into(), shapes, manifest.format.precision, settings.kernel)?;
     let Arithmetic { precision, kernel } = classifier.arithmetic();
     let classifier = match precision {
         Precision::F32 => classifier,
