@@ -11,21 +11,9 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
-import java.util.Properties;
-import java.util.concurrent.CountDownLatch;
-import org.apache.kafka.common.serialization.Serdes;
-import org.apache.kafka.streams.KafkaStreams;
-import org.apache.kafka.streams.StreamsBuilder;
-import org.apache.kafka.streams.StreamsConfig;
-import org.apache.kafka.streams.kstream.Consumed;
-import org.apache.kafka.streams.kstream.Produced;
 
-/**
- * Kafka Streams as its documents have it: a stream of one topic, a function of each value, a topic.
- *
- * <p>Guarantee: exactly once from topic to topic, by {@code exactly_once_v2}. The function gets one record at a time, so the model gets one review a call.
- */
-public final class Streams {
+/** What one writes around the model in Java: a record with a review becomes a record with its verdict. */
+final class Scorer {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final String[] LABELS = {"negative", "positive"};
     private static final int TOKENS_MAX = 256;
@@ -34,7 +22,7 @@ public final class Streams {
     private final OrtSession session;
     private final HuggingFaceTokenizer tokenizer;
 
-    private Streams(Path bundle, String model) throws IOException, OrtException {
+    Scorer(Path bundle, String model) throws IOException, OrtException {
         OrtSession.SessionOptions options = new OrtSession.SessionOptions();
         options.setIntraOpNumThreads(1);
         options.setInterOpNumThreads(1);
@@ -53,7 +41,7 @@ public final class Streams {
         return kept;
     }
 
-    private byte[] verdict(byte[] record) {
+    byte[] verdict(byte[] record) {
         try {
             ObjectNode review = (ObjectNode) JSON.readTree(record);
             long[] ids = cut(tokenizer.encode(review.get("review").asText()).getIds());
@@ -76,28 +64,5 @@ public final class Streams {
         } catch (IOException | OrtException error) {
             throw new IllegalStateException(error);
         }
-    }
-
-    public static void main(String[] arguments) throws Exception {
-        String servers = arguments[0];
-        String group = arguments[1];
-        Streams scorer = new Streams(Path.of(arguments[4]), arguments[5]);
-        Properties settings = new Properties();
-        settings.put(StreamsConfig.APPLICATION_ID_CONFIG, group);
-        settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, servers);
-        settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
-        settings.put("auto.offset.reset", "earliest");
-        StreamsBuilder builder = new StreamsBuilder();
-        builder.stream(arguments[2], Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()))
-                .mapValues(scorer::verdict)
-                .to(arguments[3], Produced.with(Serdes.ByteArray(), Serdes.ByteArray()));
-        KafkaStreams streams = new KafkaStreams(builder.build(), settings);
-        CountDownLatch stopped = new CountDownLatch(1);
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            streams.close();
-            stopped.countDown();
-        }));
-        streams.start();
-        stopped.await();
     }
 }
