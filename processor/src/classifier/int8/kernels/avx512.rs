@@ -40,16 +40,11 @@ lanes! {
     fn plus(a: Lanes, b: Lanes) -> Lanes { _mm512_add_ps(a, b) }
     fn minus(a: Lanes, b: Lanes) -> Lanes { _mm512_sub_ps(a, b) }
     fn times(a: Lanes, b: Lanes) -> Lanes { _mm512_mul_ps(a, b) }
-    fn over(a: Lanes, b: Lanes) -> Lanes { _mm512_div_ps(a, b) }
     fn fused(a: Lanes, b: Lanes, c: Lanes) -> Lanes { _mm512_fmadd_ps(a, b, c) }
     fn minimum(a: Lanes, b: Lanes) -> Lanes { _mm512_min_ps(a, b) }
     fn maximum(a: Lanes, b: Lanes) -> Lanes { _mm512_max_ps(a, b) }
-    fn magnitude(a: Lanes) -> Lanes { _mm512_abs_ps(a) }
     fn floor(a: Lanes) -> Lanes { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a) }
     fn doubled(a: Lanes, times: Lanes) -> Lanes { _mm512_scalef_ps(a, times) }
-    fn choose_negative(of: Lanes, yes: Lanes, no: Lanes) -> Lanes {
-        _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(of, _mm512_setzero_ps()), yes)
-    }
     fn split(a: Lanes) -> [__m256; 2] { [_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)] }
     fn to_floats(sums: Sums) -> Lanes { _mm512_cvtepi32_ps(sums) }
     fn to_bytes(values: Lanes) -> [i32; WORDS] {

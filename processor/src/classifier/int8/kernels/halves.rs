@@ -21,16 +21,11 @@ macro_rules! lanes_in_halves {
             fn plus(a: Lanes, b: Lanes) -> Lanes { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
             fn minus(a: Lanes, b: Lanes) -> Lanes { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
             fn times(a: Lanes, b: Lanes) -> Lanes { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
-            fn over(a: Lanes, b: Lanes) -> Lanes { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
             fn fused(a: Lanes, b: Lanes, c: Lanes) -> Lanes {
                 [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])]
             }
             fn minimum(a: Lanes, b: Lanes) -> Lanes { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
             fn maximum(a: Lanes, b: Lanes) -> Lanes { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
-            fn magnitude(a: Lanes) -> Lanes {
-                let sign = _mm256_set1_ps(-0.0);
-                [_mm256_andnot_ps(sign, a[0]), _mm256_andnot_ps(sign, a[1])]
-            }
             fn floor(a: Lanes) -> Lanes {
                 [
                     _mm256_round_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a[0]),
@@ -42,13 +37,6 @@ macro_rules! lanes_in_halves {
             fn doubled_half(a: __m256, times: __m256) -> __m256 {
                 let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(times), _mm256_set1_epi32(127));
                 _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
-            }
-            fn choose_negative(of: Lanes, yes: Lanes, no: Lanes) -> Lanes {
-                let zero = _mm256_setzero_ps();
-                [
-                    _mm256_blendv_ps(no[0], yes[0], _mm256_cmp_ps::<_CMP_LT_OQ>(of[0], zero)),
-                    _mm256_blendv_ps(no[1], yes[1], _mm256_cmp_ps::<_CMP_LT_OQ>(of[1], zero)),
-                ]
             }
             fn split(a: Lanes) -> [__m256; 2] { a }
             fn to_floats(sums: Sums) -> Lanes { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }

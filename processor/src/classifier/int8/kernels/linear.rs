@@ -131,22 +131,26 @@ macro_rules! linear {
             sums
         }
 
-        /// x/2 (1 + erf(x / sqrt 2)); erf by Abramowitz and Stegun 7.1.28, within 3e-7.
+        /// x Phi(x), where Phi(x) - 1/2 is an odd polynomial up to four and constant beyond: within 2e-4 up to eight and
+        /// 2e-5 |x| beyond, a hundredth of what rounding the result to 8 bits does. The coefficients are those that make the largest error least (Lawson's algorithm).
+        /// No division: it takes as long as ten multiplications.
         #[target_feature(enable = $features)]
         #[inline]
         fn gelu(values: Lanes) -> Lanes {
-            let distance = magnitude(times(values, splat(std::f32::consts::FRAC_1_SQRT_2)));
-            let mut sum = splat(0.000_043_063_8);
-            for coefficient in
-                [0.000_276_567_2, 0.000_152_014_3, 0.009_270_527, 0.042_282_01, 0.070_523_076, 1.0]
-            {
-                sum = fused(sum, distance, splat(coefficient));
+            let near = maximum(minimum(values, splat(4.0)), splat(-4.0));
+            let square = times(near, near);
+            let mut sum = splat(2.278_096_7e-8);
+            for coefficient in [
+                -1.598_578_6e-6,
+                4.795_505_4e-5,
+                -0.000_814_011_1,
+                0.008_772_368,
+                -0.064_573_064,
+                0.397_883_33,
+            ] {
+                sum = fused(sum, square, splat(coefficient));
             }
-            for _ in 0..4 {
-                sum = times(sum, sum);
-            }
-            let tail = over(splat(0.5), sum);
-            times(values, choose_negative(values, tail, minus(splat(1.0), tail)))
+            times(values, fused(near, sum, splat(0.5)))
         }
 
         /// Up to sixteen values, zeros after them.
