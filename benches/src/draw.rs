@@ -18,8 +18,8 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 52.0;
 const BOTTOM: f64 = 52.0;
-/// Blue, orange, green: told apart by most eyes (Okabe & Ito 2008).
-const COLOURS: [&str; 3] = ["#0072b2", "#d55e00", "#009e73"];
+/// Blue and orange: told apart by most eyes (Okabe & Ito 2008).
+const COLOURS: [&str; 2] = ["#0072b2", "#d55e00"];
 /// Share of a value's place that its bars take.
 const BARS: f64 = 0.7;
 /// Most ticks of the upright axis.
@@ -47,7 +47,7 @@ const LOOKS: [Look; 4] = [
         experiment: "memory",
         title: "Memory",
         unit: "MB resident",
-        series: &[("idle_mb", "idle"), ("saturated_mb", "saturated"), ("peak_mb", "peak")],
+        series: &[("idle_mb", "idle"), ("saturated_mb", "saturated")],
         are_bars: true,
     },
     Look {

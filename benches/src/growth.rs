@@ -94,12 +94,11 @@ pub(crate) async fn measure(
         }
         for (name, value, base) in points {
             let figures = if value == base {
-                usual.clone()
+                Ok(usual.clone())
             } else {
-                let setup = Setup::with(name, value);
-                one_run(shared, &setup).await.with_context(|| format!("{name} {value}"))?
+                one_run(shared, &Setup::with(name, value)).await
             };
-            journal.note("growth", (name, &value.to_string()), turn, &figures)?;
+            journal.note_or_tell("growth", (name, &value.to_string()), turn, figures)?;
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! What was measured: a line of JSON for each run of each point, and what the runs of a point come to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Write as _,
+    mem,
     path::Path,
     thread,
 };
@@ -90,6 +91,23 @@ impl Journal {
         println!("{experiment} {varied} {value} turn {turn}: {:?}", measured.figures);
         writeln!(self.file, "{}", serde_json::to_string(&measured)?).context("writing a result")
     }
+
+    /// Writes one run down, or says why there is none: one point that fails costs no other.
+    pub(crate) fn note_or_tell(
+        &mut self,
+        experiment: &str,
+        point: (&str, &str),
+        turn: usize,
+        figures: anyhow::Result<Figures>,
+    ) -> anyhow::Result<()> {
+        match figures {
+            Ok(figures) => self.note(experiment, point, turn, &figures),
+            Err(error) => {
+                println!("{experiment} {} {} turn {turn}: left out: {error:#}", point.0, point.1);
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Point {
@@ -139,24 +157,32 @@ fn found_or_new<T>(
     &mut all[index]
 }
 
-/// A Markdown table for each varied thing: the middle of the runs, and between what they lay.
+/// A Markdown table for each experiment: the middle of the runs, and between what they lay.
 pub(crate) fn print(panels: &[Panel]) {
-    for Panel { experiment, varied, points } in panels {
-        let names: Vec<&String> =
-            points.first().map(|point| point.figures.keys().collect()).unwrap_or_default();
+    for panels in panels.chunk_by(|one, next| one.experiment == next.experiment) {
+        let points = panels.iter().flat_map(|panel| &panel.points);
+        let names: BTreeSet<&String> = points.flat_map(|point| point.figures.keys()).collect();
         let header: Vec<String> = names.iter().map(|name| name.replace('_', " ")).collect();
-        println!("\n| {experiment}: `{varied}` | {} |", header.join(" | "));
-        println!("|---|{}", "---|".repeat(names.len()));
-        for point in points {
-            let told = |name: &&String| {
-                let spread = point.spread(name);
-                spread.map_or_else(String::new, |Spread { least, middle, most }| {
-                    format!("{} ({} to {})", figure(middle), figure(least), figure(most))
-                })
-            };
-            let cells: Vec<String> = names.iter().map(told).collect();
-            println!("| {} | {} |", point.value, cells.join(" | "));
+        println!("\n| | | {} |", header.join(" | "));
+        println!("|---|---|{}", "---|".repeat(names.len()));
+        for panel in panels {
+            let mut name = format!("`{}`", panel.varied);
+            for point in &panel.points {
+                let told = |name: &&String| point.spread(name).map_or_else(String::new, told);
+                let cells: Vec<String> = names.iter().map(told).collect();
+                // The name stands beside the first of its values alone.
+                println!("| {} | {} | {} |", mem::take(&mut name), point.value, cells.join(" | "));
+            }
         }
+    }
+}
+
+/// `middle (least to most)`, or only the one value that there is.
+fn told(Spread { least, middle, most }: Spread) -> String {
+    if least < most {
+        format!("{} ({} to {})", figure(middle), figure(least), figure(most))
+    } else {
+        figure(middle)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What settings do to the latency of `POST /analyze`: one after the other is varied, the others stay as they are.
 //!
-//! Each point is `verdict up` as a process of its own with a new data folder, and `verdict load` on it: an open loop, every request
-//! answered with its verdict, latency from the intended send.
+//! Each point is `verdict up` as a process of its own with a new data folder, and `verdict load` on it: an open loop, each request
+//! asks for its verdict, latency from the intended send. Those that did not get it are counted.
 
 use std::{
     path::Path,
@@ -65,18 +65,17 @@ pub(crate) async fn measure(
         }
         for (name, place, value) in points {
             let figures = if place == 0 {
-                usual.clone()
+                Ok(usual.clone())
             } else {
-                let run = one_run(shared, load, Some((name, value))).await;
-                run.with_context(|| format!("{name} = {value}"))?
+                one_run(shared, load, Some((name, value))).await
             };
-            journal.note("sweep", (name, value), turn, &figures)?;
+            journal.note_or_tell("sweep", (name, value), turn, figures)?;
         }
     }
     Ok(())
 }
 
-/// Latencies with this one knob turned, in milliseconds.
+/// Latencies with this one knob turned, in milliseconds, and how many requests were not answered with their verdict.
 async fn one_run(
     shared: &Shared<'_>,
     load: &Load<'_>,
@@ -111,13 +110,13 @@ async fn one_run(
         let number = summary.pointer(pointer).and_then(Value::as_f64);
         number.with_context(|| format!("the load does not tell {pointer}: {summary}"))
     };
-    for unanswered in ["/accepted", "/refused", "/failed", "/missed"] {
-        ensure!(number(unanswered)? < 0.5, "not every request had its verdict: {summary}");
-    }
+    let without_verdict = ["/accepted", "/refused", "/failed", "/missed"].map(number);
+    let unanswered: f64 = without_verdict.into_iter().sum::<anyhow::Result<f64>>()?;
     Ok(vec![
         ("p50_ms", number("/latency_ms/p50")?),
         ("p99_ms", number("/latency_ms/p99")?),
         ("max_ms", number("/latency_ms/max")?),
+        ("unanswered", unanswered),
     ])
 }
 
