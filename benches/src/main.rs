@@ -13,16 +13,30 @@
 //! and with one that is slow, silent or gone. The collector is a process of its own on another core, which takes everything and looks at nothing. On a
 //! machine that does other work as well the time is anybody's; the processor time of this process is its own.
 //!
+//! `--growth`, `--sweep`, `--draw` and `--table` are of the programs as they are built, as processes of their own: how speed, memory and
+//! latency change as one thing after the other is varied. `README.md` has all commands.
+//!
 //! `--kafka HOST:PORT` leaves broker, sink and store out: the processor alone, from topic to topic, on a Kafka of yours that should have
 //! other cores.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
+mod draw;
+mod footprint;
+mod growth;
 mod line;
+mod measured;
+mod services;
+mod sweep;
 mod telemetry;
 mod texts;
 mod topics;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
@@ -30,6 +44,9 @@ use jiff::Timestamp;
 use models::{ModelName, Repository};
 use processor::Pipeline;
 use schemas::{Review, ReviewId, ReviewText};
+
+/// Reviews that are sent over HTTP, no two alike; more than a run sends.
+const REVIEWS_SENT: usize = 30_000;
 
 /// The whole line against the bare model, on one core.
 #[derive(Debug, Parser)]
@@ -58,6 +75,28 @@ struct Args {
     /// Measures the processor alone, from topic to topic, on this Kafka, which must be new: HOST:PORT.
     #[arg(long, conflicts_with = "telemetry")]
     kafka: Option<String>,
+    /// Measures how cost grows, and writes it to this file: rates against cores, replicas, partitions, tokens and limits; memory and
+    /// the time to ready of each program.
+    #[arg(long, value_name = "OUT", conflicts_with_all = ["telemetry", "kafka"])]
+    growth: Option<PathBuf>,
+    /// Measures what settings do to the latency of `verdict up`, and writes it to this file.
+    #[arg(long, value_name = "OUT", conflicts_with_all = ["telemetry", "kafka", "growth"])]
+    sweep: Option<PathBuf>,
+    /// Runs of each point of `--growth` and `--sweep`.
+    #[arg(long, default_value_t = 2)]
+    turns: usize,
+    /// Requests a second of `--sweep`.
+    #[arg(long, default_value_t = 400)]
+    rate: u32,
+    /// How long each point of `--sweep` is under load, in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Draws such a file: SVG files into a folder.
+    #[arg(long, num_args = 2, value_names = ["DATA", "FOLDER"])]
+    draw: Option<Vec<PathBuf>>,
+    /// Prints such a file as Markdown.
+    #[arg(long, value_name = "DATA")]
+    table: Option<PathBuf>,
     /// Is the collector of such a comparison; it tells its address and ends with its input.
     #[arg(long, hide = true)]
     collector: bool,
@@ -68,12 +107,22 @@ fn main() -> anyhow::Result<()> {
     if args.collector {
         return telemetry::collect();
     }
+    if let Some([data, folder]) = args.draw.as_deref() {
+        return draw::draw(&measured::read(data)?, folder);
+    }
+    if let Some(data) = &args.table {
+        measured::print(&measured::read(data)?);
+        return Ok(());
+    }
+    let name: ModelName = args.model.parse().context("--model")?;
+    if let Some(out) = args.growth.as_ref().or(args.sweep.as_ref()) {
+        return of_programs(&args, &name, out);
+    }
     let core = core_affinity::get_core_ids().and_then(|cores| cores.last().copied());
     // Threads inherit it, those of librdkafka and tokio too, so it comes before all of them.
     let pinned = core.is_some_and(core_affinity::set_for_current);
     ensure!(pinned, "this process cannot keep to one core here, so the figures would say nothing");
 
-    let name: ModelName = args.model.parse().context("--model")?;
     let bundle = Repository::directory(&args.models).open(&name)?;
     let settings = processor::Settings {
         inference_threads: 1,
@@ -98,6 +147,30 @@ fn main() -> anyhow::Result<()> {
         return topics::measure(address, &pipeline, &settings, &texts, args.runs);
     }
     against_the_model(&args, &pipeline, &settings, &texts)
+}
+
+/// Measures programs of this build as processes of their own; this one keeps to no core.
+fn of_programs(args: &Args, name: &ModelName, out: &Path) -> anyhow::Result<()> {
+    let bundle = Repository::directory(&args.models).open(name)?;
+    let shared =
+        growth::Shared { models: &args.models, bundle: &bundle, fsync: args.fsync.parse()? };
+    let mut file = tempfile::NamedTempFile::with_suffix(".jsonl")?;
+    for text in texts::read(args.file.as_deref(), REVIEWS_SENT)? {
+        writeln!(file, "{}", serde_json::json!({ "review": text }))?;
+    }
+    file.flush()?;
+    let mut journal = measured::Journal::create(out)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        if args.sweep.is_some() {
+            let duration = Duration::from_secs(args.seconds);
+            let load = sweep::Load { file: file.path(), rate: args.rate, duration };
+            return sweep::measure(&shared, &load, args.turns, &mut journal).await;
+        }
+        growth::measure(&shared, args.turns, &mut journal).await?;
+        footprint::measure(&shared, file.path(), args.turns, &mut journal).await
+    })
 }
 
 /// The line and the bare model, one after the other.
@@ -150,7 +223,7 @@ fn tokens(pipeline: &Pipeline, texts: &[String]) -> f64 {
         let encoding = pipeline.tokenizer.encode(&text).ok()?;
         Some(encoding.ids.len())
     });
-    per_second(counts.sum(), std::time::Duration::from_secs(texts.len().try_into().unwrap_or(1)))
+    per_second(counts.sum(), Duration::from_secs(texts.len().try_into().unwrap_or(1)))
 }
 
 fn reviews(texts: &[String]) -> impl Iterator<Item = Result<Review, schemas::Refusal>> + '_ {
@@ -169,7 +242,7 @@ fn reviews(texts: &[String]) -> impl Iterator<Item = Result<Review, schemas::Ref
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
-pub(crate) fn per_second(count: usize, time: std::time::Duration) -> f64 {
+pub(crate) fn per_second(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 

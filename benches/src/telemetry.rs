@@ -1,7 +1,6 @@
 //! What telemetry costs: the line with a collector against the line without one, in turns.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -11,6 +10,8 @@ use std::{
 use anyhow::Context as _;
 use axum::{Router, body::Bytes, routing::post};
 use chassis::telemetry::{LogOutput, TelemetrySettings};
+
+use crate::services::cpu_seconds;
 
 /// What is compared: no collector, one that gets this share of the traces, and those that are no good, which are sent every trace.
 const WAYS: [Way; 6] = [
@@ -45,9 +46,6 @@ enum Collector {
     /// Refuses connections, as one that was killed.
     Gone,
 }
-
-/// How often Linux counts in a second, on every machine that we build for.
-const TICKS: f64 = 100.0;
 
 /// What a run took.
 #[derive(Clone, Copy)]
@@ -119,22 +117,13 @@ fn cost_with(
         ..TelemetrySettings::default()
     };
     let telemetry = chassis::telemetry::start("bench", &settings)?;
-    let before = cpu_seconds()?;
+    let before = cpu_seconds("self")?;
     let rate = rate();
     // What is still queued belongs to the run.
     telemetry.finish();
-    let spent = cpu_seconds()? - before;
+    let spent = cpu_seconds("self")? - before;
     let reviews = f64::from(u32::try_from(reviews).context("counting reviews")?);
     Ok(Cost { rate: rate?, cpu_us: 1e6 * spent / reviews })
-}
-
-/// Processor time of this process so far.
-pub(crate) fn cpu_seconds() -> anyhow::Result<f64> {
-    let text = fs::read_to_string("/proc/self/stat").context("reading the processor time")?;
-    // The name of the process may hold anything, and ends at the last bracket.
-    let (_, fields) = text.rsplit_once(')').context("reading the processor time")?;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    Ok(ticks.sum::<Result<f64, _>>()? / TICKS)
 }
 
 fn start_collector() -> anyhow::Result<(Child, String)> {

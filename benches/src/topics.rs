@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     line::{GROUP, lay_down, start_processor},
-    telemetry::cpu_seconds,
+    services::cpu_seconds,
 };
 
 /// Partitions of the topics.
@@ -66,7 +66,7 @@ async fn one_run(
     reviews: usize,
 ) -> anyhow::Result<(f64, f64)> {
     let (health, stop) = (Health::new(), CancellationToken::new());
-    let cpu_before = cpu_seconds()?;
+    let cpu_before = cpu_seconds("self")?;
     let mut processor = JoinSet::new();
     processor.spawn(start_processor(kafka, pipeline, settings, &health, &stop)?);
     let all = u64::try_from(reviews).context("counting reviews")?;
@@ -89,7 +89,7 @@ async fn one_run(
     while let Some(ended) = processor.join_next().await {
         ended.context("the processor panicked")??;
     }
-    let spent = cpu_seconds()? - cpu_before;
+    let spent = cpu_seconds("self")? - cpu_before;
     let count = |number: u64| u32::try_from(number).map(f64::from).context("counting reviews");
     Ok((count(done)? / took.as_secs_f64(), 1e6 * spent / count(all)?))
 }
