@@ -33,6 +33,7 @@ mod topics;
 
 use std::{
     io::Write as _,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -66,6 +67,12 @@ struct Args {
     /// Reviews to use, one a line or NDJSON with `text` or `review`; without it, sentences of our own.
     #[arg(long)]
     file: Option<PathBuf>,
+    /// Most records of one transaction, `processor.max_round_records`.
+    #[arg(long)]
+    round_records: Option<NonZeroUsize>,
+    /// Most tokens of one transaction, `processor.max_round_tokens`.
+    #[arg(long)]
+    round_tokens: Option<NonZeroUsize>,
     /// When the broker syncs: `always`, an interval, or `never`.
     #[arg(long, default_value = "always")]
     fsync: String,
@@ -124,10 +131,13 @@ fn main() -> anyhow::Result<()> {
     ensure!(pinned, "this process cannot keep to one core here, so the figures would say nothing");
 
     let bundle = Repository::directory(&args.models).open(&name)?;
+    let defaults = processor::Settings::default();
     let settings = processor::Settings {
         inference_threads: 1,
         pin_threads: false,
-        ..processor::Settings::default()
+        max_round_records: args.round_records.unwrap_or(defaults.max_round_records),
+        max_round_tokens: args.round_tokens.unwrap_or(defaults.max_round_tokens),
+        ..defaults
     };
     let pipeline = processor::load(&bundle, &settings)?;
     pipeline.classifier.warm()?;
@@ -144,7 +154,8 @@ fn main() -> anyhow::Result<()> {
         return telemetry::compare(rate, args.runs, texts.len());
     }
     if let Some(address) = &args.kafka {
-        return topics::measure(address, &pipeline, &settings, &texts, args.runs);
+        let model = || model_rate(&pipeline, &settings, &texts);
+        return topics::measure(address, &pipeline, &settings, &texts, args.runs, model);
     }
     against_the_model(&args, &pipeline, &settings, &texts)
 }

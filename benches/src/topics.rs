@@ -27,13 +27,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const STUCK_AFTER: Duration = Duration::from_mins(2);
 
 /// Lays down `texts` so often and lets the processor work them off. The rate is taken between its first commit and its last, so
-/// that joining the group is not part of it; the processor time is all of this process from start to end.
+/// that joining the group is not part of it; the processor time is all of this process from start to end. `model` is the rate of the bare
+/// model, measured beside each run.
 pub(crate) fn measure(
     address: &str,
     pipeline: &Arc<Pipeline>,
     settings: &processor::Settings,
     texts: &[String],
     runs: usize,
+    model: impl Fn() -> f64,
 ) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -42,18 +44,23 @@ pub(crate) fn measure(
         let specs = topics::ALL.map(|name| TopicSpec::new(name, PARTITIONS));
         ensure_topics(&kafka, &specs, TOPICS_WAIT_MAX).await?;
         ensure!(waiting(&kafka)? == 0, "{address} has reviews already: start a new Kafka");
-        let (mut rates, mut times) = (Vec::new(), Vec::new());
+        let (mut rates, mut times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for run in 1..=runs {
             lay_down(&kafka, texts).await?;
             let (rate, cpu_us) = one_run(&kafka, pipeline, settings, texts.len()).await?;
-            println!("run {run}: {rate:9.1} reviews/s {cpu_us:8.1} us of processor time a review");
+            let ratio = rate / model();
+            println!(
+                "run {run}: {rate:9.1} reviews/s {cpu_us:8.1} us of processor time a review   {ratio:.3} of the model"
+            );
+            ratios.push(ratio);
             rates.push(rate);
             times.push(cpu_us);
         }
         println!(
-            "median: {:9.1} reviews/s {:8.1} us of processor time a review",
+            "median: {:9.1} reviews/s {:8.1} us of processor time a review   {:.3} of the model",
             crate::median(&mut rates),
-            crate::median(&mut times)
+            crate::median(&mut times),
+            crate::median(&mut ratios)
         );
         Ok(())
     })

@@ -111,9 +111,10 @@ pub(crate) async fn accompany(
             headers.insert(name, value);
         }
     }
-    if service.health.is_draining() {
+    if service.health.is_draining() || service.connections.are_many() {
         // So that the client opens its next connection, to another replica, before this one is closed: a request that is sent
-        // while its connection is being closed is lost, and nobody knows whether it was done.
+        // while its connection is being closed is lost, and nobody knows whether it was done. And so that connections which are
+        // not used leave room for those that are.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let status = response.status().as_u16();

@@ -10,6 +10,7 @@ use opentelemetry::{
 pub(crate) struct Instruments {
     request_duration: Histogram<f64>,
     active_requests: UpDownCounter<i64>,
+    connections: UpDownCounter<i64>,
     reviews: Counter<u64>,
     feedback: Counter<u64>,
     in_flight: UpDownCounter<i64>,
@@ -43,6 +44,10 @@ impl Instruments {
                 .i64_up_down_counter("http.server.active_requests")
                 .with_description("HTTP requests being answered")
                 .build(),
+            connections: meter
+                .i64_up_down_counter("ingest.connections")
+                .with_description("Open connections of clients")
+                .build(),
             reviews: meter
                 .u64_counter("ingest.reviews")
                 .with_description("Reviews received, by outcome")
@@ -70,6 +75,14 @@ impl Instruments {
                 .with_description("Verdicts that slow readers of the stream did not get")
                 .build(),
         }
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.add(1, &[]);
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.add(-1, &[]);
     }
 
     pub(crate) fn request_began(&self, method: &'static str) {

@@ -19,6 +19,7 @@ mod analyze;
 mod batch;
 mod body;
 mod caller;
+mod connections;
 mod feedback;
 mod idempotency;
 mod instruments;

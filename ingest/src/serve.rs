@@ -41,6 +41,7 @@ pub async fn serve(
             warn!(%error, "TCP_NODELAY is not set");
         }
     });
+    let listener = service.connections.bound(listener);
     let connections_stop = CancellationToken::new();
     let connections = axum::serve(listener, router(&service))
         .with_graceful_shutdown(connections_stop.clone().cancelled_owned());

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Admission,
+    connections::Connections,
     instruments::Instruments,
     ledger::{Ledger, Refused},
     settings::Settings,
@@ -55,6 +56,8 @@ pub struct Service {
     pub(crate) feedback_topic: Arc<str>,
     /// Verdicts as they come, in JSON, for the streams.
     pub(crate) live: broadcast::Sender<Live>,
+    /// Room for connections.
+    pub(crate) connections: Connections,
     /// Room for streams.
     pub(crate) streams: Arc<Semaphore>,
     /// Ends the streams, which would never end by themselves.
@@ -96,6 +99,7 @@ impl Service {
             reviews_topic: Arc::from(topics::REVIEWS),
             feedback_topic: Arc::from(topics::FEEDBACK),
             live: broadcast::Sender::new(settings.stream_lag_max.get()),
+            connections: Connections::new(settings.connections_max, Arc::clone(&instruments)),
             streams: Arc::new(Semaphore::new(settings.streams_max)),
             closing: CancellationToken::new(),
             ledger: Mutex::new(Ledger::new(settings.recent_bytes_max)),

@@ -33,6 +33,9 @@ pub struct Settings {
     #[serde(with = "duration")]
     pub body_wait_max: Duration,
 
+    /// Most connections, at some 30 KB each. Past half of them each answer closes its own; past all of them new ones wait until others
+    /// are closed.
+    pub connections_max: NonZeroUsize,
     /// Most reviews that are being published or waited for. Past it new ones are answered 429.
     pub in_flight_max: NonZeroUsize,
     /// Longest wait for the broker to make a review durable. Past it the answer is 503.
@@ -85,6 +88,7 @@ impl Default for Settings {
             batch_bytes_max: 8 * 1024 * 1024,
             batch_rows_max: 1_000,
             body_wait_max: Duration::from_secs(10),
+            connections_max: const { nonzero(4_096) },
             in_flight_max: const { nonzero(4_096) },
             publish_wait_max: Duration::from_secs(5),
             store_wait_max: Duration::from_secs(1),

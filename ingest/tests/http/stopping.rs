@@ -133,3 +133,38 @@ async fn stopping_takes_no_longer_than_its_grace() {
     let ended = tokio::time::timeout(Duration::from_secs(5), serving.join_next()).await;
     ended.unwrap().unwrap().unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn connections_are_bounded_and_idle_ones_make_room() {
+    let line = Line::new();
+    let connections_max = 4.try_into().unwrap();
+    let settings = Settings { connections_max, stop_delay: Duration::ZERO, ..Settings::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let mut serving = JoinSet::new();
+    serving.spawn(ingest::serve(listener, line.parts(), settings, stop.clone()));
+    until(address, "/readyz", "HTTP/1.1 200").await;
+
+    let (_first, answer) = kept(address, "/livez").await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+    let (_second, answer) = kept(address, "/livez").await;
+    assert!(!answer.contains("connection: close"), "{answer}");
+    // More than half are taken: whoever has an answer goes.
+    let (mut third, answer) = kept(address, "/livez").await;
+    assert!(answer.contains("connection: close"), "{answer}");
+    third.read_to_end(&mut Vec::new()).await.unwrap();
+
+    // Two say nothing, and the fifth waits until one of them leaves.
+    let silent = TcpStream::connect(address).await.unwrap();
+    let _silent_too = TcpStream::connect(address).await.unwrap();
+    let mut fifth = JoinSet::new();
+    fifth.spawn(send(address, get("/livez")));
+    let waited = tokio::time::timeout(Duration::from_millis(200), fifth.join_next()).await;
+    assert!(waited.is_err(), "a connection too many was accepted");
+    drop(silent);
+    let answer = fifth.join_next().await.unwrap().unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stop.cancel();
+    serving.join_next().await.unwrap().unwrap().unwrap();
+}
