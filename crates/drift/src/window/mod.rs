@@ -21,7 +21,9 @@ use crate::{
     statistics::mean::{RatioSums, Sample},
 };
 
-pub use sums::{CrossEntropySums, EmbeddingSums, LabelledSums, Model, Span, Sums, TokenSums};
+pub use sums::{
+    CrossEntropySums, EmbeddingSums, LabelledSums, Model, Span, Sums, TokenSums, WordSums,
+};
 
 /// Most reviews of one window; with the bounds on features no sum of so many can overflow.
 pub const REVIEWS_MAX: u64 = 1 << 31;
@@ -50,6 +52,7 @@ impl Window {
             token_sums: TokenSums::default(),
             languages: vec![0; languages],
             cross_entropy: CrossEntropySums::default(),
+            words: WordSums::default(),
             embedding: EmbeddingSums { n: 0, cosines: vec![0; features] },
             labelled: LabelledSums { confidence: vec![0; bins], correct: 0 },
         };
