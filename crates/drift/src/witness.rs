@@ -46,9 +46,9 @@ impl Witness {
         };
         let n = profile.n;
         let languages = reference.languages.as_ref().map_or(&[][..], |all| &all.counts);
-        let held_out = profile.cross_entropy.and_then(|sums| {
-            Sample::from_sums(real(sums.n), sums.sum, sums.squares)
-        });
+        let held_out = profile
+            .cross_entropy
+            .and_then(|sums| Sample::from_sums(real(sums.n), sums.sum, sums.squares));
         let cross_entropy = held_out.zip(window.cross_entropy());
         let mean = window.mean_embedding(reference);
         let embedding = reference.embedding().zip(mean).map(|((_, moments), mean)| {

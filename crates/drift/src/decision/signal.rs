@@ -123,7 +123,7 @@ impl SignalSettings {
     /// - uncertainty, truncation: five percentage points;
     /// - unknown tokens: half a percentage point;
     /// - cross-entropy: a fifth of the reference's standard deviation, Cohen's smallest named effect (1988);
-    /// - words: a share of reviews that rose by two percentage points;
+    /// - words: a share of reviews that rose by two and a half percentage points;
     /// - embeddings: a discrepancy of 0.1;
     /// - accuracy gap: two percentage points, and three standard errors for significance.
     pub fn default_of(signal: Signal) -> Self {
@@ -132,7 +132,8 @@ impl SignalSettings {
             Signal::Confidence | Signal::Tokens | Signal::Embedding => 0.1,
             Signal::UnknownTokens => 0.005,
             Signal::CrossEntropy => 0.2,
-            Signal::AccuracyGap | Signal::Words => 0.02,
+            Signal::Words => 0.025,
+            Signal::AccuracyGap => 0.02,
         };
         let alpha = if signal == Signal::AccuracyGap { THREE_STANDARD_ERRORS } else { 0.01 };
         Self { enabled: true, alpha, effect_min, confirmation: Confirmation::InARow(2) }

@@ -47,7 +47,7 @@ fn the_shipped_profile_can_be_compared_with() {
     assert_eq!(reference.labels().collect::<Vec<_>>(), ["negative", "positive"]);
     assert!(reference.calibration().is_some());
     assert!(reference.embedding().is_some() && reference.vocabulary().is_some());
-    assert!(reference.counts_languages());
+    assert!(reference.counts_languages() && reference.counts_words());
     assert!(Reference::from_json(SHIPPED, "imdb").is_ok());
     let missing = Reference::from_json(SHIPPED, "amazon").unwrap_err();
     assert_eq!(missing.to_string(), "has no profile `amazon`");

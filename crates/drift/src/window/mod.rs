@@ -5,7 +5,8 @@
 //! is exactly associative and commutative: any number of readers, in whatever order their sums arrive, and after whatever
 //! crash they are sent anew, give the same window bit for bit. A window without verdicts and labels changes nothing.
 //!
-//! Its size depends on the reference's bins and never on the number of verdicts: some 2 KiB of JSON.
+//! Its size depends on the reference's bins and never on the number of verdicts: some 2 KiB of JSON, and up to
+//! 5 KiB more where the words of many reviews are counted.
 
 mod check;
 mod record;
