@@ -5,13 +5,19 @@
 
 mod languages;
 
-use drift::{Projected, Projection, Reference, Vocabulary};
+use std::sync::LazyLock;
+
+use drift::{Projected, Projection, Reference, Vocabulary, WordPieces};
 use schemas::{DriftFeatures, ReviewText};
 
-use crate::tokenizer::Encoding;
+use crate::tokenizer::{Encoding, Tokenizer};
 
 /// Most characters of a text that its language is told by. More make the answer no surer, and cost their time.
 const LANGUAGE_CHARACTERS_MAX: usize = 500;
+
+/// Built once: it owns its list.
+static DETECTOR: LazyLock<whatlang::Detector> =
+    LazyLock::new(|| whatlang::Detector::with_allowlist(languages::TOLD.to_vec()));
 
 /// Computes features as one bundle's reference asks for them.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +30,12 @@ pub struct Extractor {
     pub projection: Option<Projection>,
     /// Whether languages are told.
     pub tells_languages: bool,
+    /// How token ids make words, if words are told.
+    pub words: Option<WordPieces>,
 }
 
 /// What is known of a text before the model has seen it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextFeatures {
     /// Tokens that stand for what is not in the vocabulary.
     pub unknown_tokens: usize,
@@ -35,28 +43,34 @@ pub struct TextFeatures {
     pub cross_entropy: Option<f32>,
     /// ISO 639-1 code of what it looks like.
     pub language: Option<&'static str>,
+    /// Buckets of its most surprising words.
+    pub words: Option<Vec<u16>>,
 }
 
 impl Extractor {
-    /// What `reference` asks for of texts with so many special tokens and of embeddings with `width` coordinates.
-    pub fn of(reference: &Reference, special_tokens: usize, width: usize) -> Self {
+    /// What `reference` asks for of texts as `tokenizer` reads them and of embeddings with `width` coordinates.
+    pub fn of(reference: &Reference, tokenizer: &Tokenizer, width: usize) -> Self {
         let seed = reference.embedding().map(|(_, moments)| moments.projection_seed);
         Self {
-            special_tokens: u32::try_from(special_tokens).unwrap_or(u32::MAX),
+            special_tokens: u32::try_from(tokenizer.special().count()).unwrap_or(u32::MAX),
             vocabulary: reference.vocabulary().cloned(),
             projection: seed.map(|seed| Projection::seeded(seed, width)),
             tells_languages: reference.counts_languages(),
+            words: reference.counts_words().then(|| tokenizer.word_pieces().clone()),
         }
     }
 
     /// The features of a text. The language is told from its first [`LANGUAGE_CHARACTERS_MAX`] characters.
     pub(crate) fn of_text(&self, text: &ReviewText, encoding: &Encoding) -> TextFeatures {
         let vocabulary = self.vocabulary.as_ref();
-        let bits = vocabulary.and_then(|vocabulary| vocabulary.cross_entropy(encoding.text_ids()));
+        let ids = encoding.text_ids();
+        let bits = vocabulary.and_then(|vocabulary| vocabulary.cross_entropy(ids));
+        let words = vocabulary.zip(self.words.as_ref());
         TextFeatures {
             unknown_tokens: encoding.unknown,
             cross_entropy: bits.map(single),
             language: self.tells_languages.then(|| language(text.as_str())).flatten(),
+            words: words.map(|(vocabulary, pieces)| pieces.buckets(vocabulary, ids)),
         }
     }
 
@@ -77,6 +91,7 @@ impl Extractor {
             cross_entropy: text.cross_entropy,
             projection,
             language: text.language.map(str::to_owned),
+            words: text.words,
         }
     }
 }
@@ -85,7 +100,7 @@ impl Extractor {
 pub fn language(text: &str) -> Option<&'static str> {
     let end = text.char_indices().nth(LANGUAGE_CHARACTERS_MAX).map_or(text.len(), |(end, _)| end);
     let beginning = text.get(..end)?;
-    let info = whatlang::detect(beginning).filter(whatlang::Info::is_reliable)?;
+    let info = DETECTOR.detect(beginning).filter(whatlang::Info::is_reliable)?;
     Some(languages::code(info.lang()))
 }
 
@@ -123,10 +138,11 @@ mod tests {
 
     #[test]
     fn what_the_reference_does_not_ask_for_is_not_computed() {
-        let bare = Extractor::of(&reference(&serde_json::json!({}), None), 2, 4);
+        let bare = Extractor::of(&reference(&serde_json::json!({}), None), &small(64), 4);
         let good = text("a film that everybody in the whole country should go and see at once");
         let encoding = small(64).encode(&good).unwrap();
         let features = bare.of_text(&good, &encoding);
+        assert_eq!(features.words, None);
         assert_eq!(features.unknown_tokens, encoding.unknown);
         assert_eq!((features.cross_entropy, features.language), (None, None));
         assert_eq!(bare.project(&[1.0; 4]), None);
@@ -138,7 +154,8 @@ mod tests {
         // Nine ids, so nine by smoothing: 56 of 64 for `good` (4), one of 64 for each of the rest.
         let mut counts = vec![0; 9];
         counts[4] = 55;
-        let extractor = Extractor::of(&reference(&serde_json::json!({}), Some(counts)), 2, 4);
+        let extractor =
+            Extractor::of(&reference(&serde_json::json!({}), Some(counts)), &small(64), 4);
         let bits = |words: &str| {
             let words = text(words);
             let encoding = small(64).encode(&words).unwrap();
@@ -153,13 +170,29 @@ mod tests {
     }
 
     #[test]
+    fn words_are_told_where_the_reference_counts_them() {
+        let more = serde_json::json!({"words": {"n": 2, "counts": "2 -2047"}});
+        let extractor = Extractor::of(&reference(&more, Some(vec![9; 9])), &small(64), 4);
+        let of = |words: &str| {
+            let words = text(words);
+            extractor.of_text(&words, &small(64).encode(&words).unwrap()).words.unwrap()
+        };
+        assert_eq!((of("good"), of("good bad").len()), (of("good good"), 2));
+        assert_eq!(of("good bad"), of("bad good"));
+        // Without a vocabulary nobody knows which words are surprising.
+        let dumb = Extractor::of(&reference(&more, None), &small(64), 4);
+        let good = text("good");
+        assert_eq!(dumb.of_text(&good, &small(64).encode(&good).unwrap()).words, None);
+    }
+
+    #[test]
     fn a_reference_with_languages_and_embeddings_asks_for_them() {
         let moments = serde_json::json!({
             "projection_seed": 7, "fourier": {"seed": 2, "features": 1, "bandwidth": 90.0}, "n": 2, "mean": [0.1],
             "covariance_traces": [1.0, 1.0, 1.0],
         });
         let more = serde_json::json!({"languages": {"en": 2}, "embedding": moments});
-        let extractor = Extractor::of(&reference(&more, None), 2, 4);
+        let extractor = Extractor::of(&reference(&more, None), &small(64), 4);
         let words = text("This film was a waste of a perfectly good evening and of my money.");
         let features = extractor.of_text(&words, &small(64).encode(&words).unwrap());
         let projection = extractor.project(&[1.0, -2.0, 3.0, -4.0]);
@@ -176,6 +209,8 @@ mod tests {
             ("Dieser Film hat mir und meiner ganzen Familie sehr gut gefallen.", Some("de")),
             ("Ce film est une merveille, je le recommande à toute la famille.", Some("fr")),
             ("Эту картину стоит посмотреть всей семьёй, очень хороший фильм.", Some("ru")),
+            ("Questo film è una meraviglia, lo consiglio a tutta la famiglia.", Some("it")),
+            ("この映画はとても面白かったです。", Some("ja")),
             ("8/10", None),
             ("ok", None),
         ] {

@@ -81,6 +81,7 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
         Precision::Int8 => classifier.offering(Shapes::new(offered_int8(), manifest.max_tokens)),
     };
     let pipeline = Pipeline {
+        extractor: Extractor::of(&reference, &tokenizer, manifest.outputs.embedding_size),
         tokenizer,
         classifier: Arc::new(classifier),
         calibration: manifest.calibration.clone(),
@@ -88,7 +89,6 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
         model: bundle.model_ref(),
         precision,
         limits: settings.batch_limits(),
-        extractor: Extractor::of(&reference, stated, manifest.outputs.embedding_size),
         store_text: settings.store_text,
     };
     selfcheck::check(&pipeline, bundle.golden(), manifest.golden.within(precision))?;

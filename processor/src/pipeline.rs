@@ -259,7 +259,9 @@ impl Pipeline {
             precision: Some(self.precision.to_string()),
             tokens: u32::try_from(judgement.facts.tokens).unwrap_or(u32::MAX),
             truncated: judgement.facts.truncated,
-            drift: Some(self.extractor.features(judgement.facts.features, answer.projection)),
+            drift: Some(
+                self.extractor.features(judgement.facts.features.clone(), answer.projection),
+            ),
             source: review.source,
             language: review.language,
             metadata: review.metadata,

@@ -4,6 +4,7 @@ mod plain;
 
 use std::fmt;
 
+use drift::WordPieces;
 use schemas::{Refusal, ReviewText, Stage};
 
 use self::plain::Plain;
@@ -19,6 +20,7 @@ pub struct Tokenizer {
     /// Stands for what is not in the vocabulary; `None` where the vocabulary has no such token.
     unknown: Option<u32>,
     special: SpecialTokens,
+    word_pieces: WordPieces,
 }
 
 /// The faster way, and the ids that the bundle puts around every text.
@@ -78,7 +80,8 @@ impl Tokenizer {
             Some(Around { plain, before, after })
         };
         let plain = Plain::of(json).and_then(around);
-        Ok(Self { inner, plain, tokens_max, unknown, special })
+        let word_pieces = word_pieces(json, &inner);
+        Ok(Self { inner, plain, tokens_max, unknown, special, word_pieces })
     }
 
     /// How many tokens it knows, special ones included.
@@ -89,6 +92,11 @@ impl Tokenizer {
     /// How many special tokens it puts around a text.
     pub fn special(&self) -> SpecialTokens {
         self.special
+    }
+
+    /// Which of its ids go on with a word. Where the kind of tokenizer does not say so in its pieces, each is a word.
+    pub fn word_pieces(&self) -> &WordPieces {
+        &self.word_pieces
     }
 
     /// Most ids that it gives, special ones included.
@@ -116,6 +124,32 @@ impl Tokenizer {
             .map_err(|message| Refusal::new(Stage::Tokenize, "TokenizerFailed", message))?;
         Ok(encoded.get_ids().to_vec())
     }
+}
+
+/// By the prefix that `tokenizer.json` says a piece has if it goes on with a word, `##` for BERT's.
+fn word_pieces(json: &[u8], tokenizer: &tokenizers::Tokenizer) -> WordPieces {
+    #[derive(serde::Deserialize)]
+    struct Definition {
+        model: Model,
+    }
+    #[derive(serde::Deserialize)]
+    struct Model {
+        #[serde(default)]
+        continuing_subword_prefix: Option<String>,
+    }
+    let prefix = serde_json::from_slice(json).ok();
+    let prefix = prefix.and_then(|Definition { model }| model.continuing_subword_prefix);
+    let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) else {
+        return WordPieces::default();
+    };
+    let mut continues = vec![false; tokenizer.get_vocab_size(true)];
+    for (piece, id) in tokenizer.get_vocab(false) {
+        let place = usize::try_from(id).ok().and_then(|id| continues.get_mut(id));
+        if let Some(place) = place {
+            *place = piece.starts_with(&prefix);
+        }
+    }
+    WordPieces::new(continues)
 }
 
 impl Around {

@@ -23,7 +23,7 @@ pub struct DriftAlert {
     /// Whose verdicts.
     pub model: ModelRef,
     /// What of them: `labels`, `confidence`, `uncertainty`, `tokens`, `truncation`, `unknown_tokens`, `languages`,
-    /// `cross_entropy`, `embedding` or `accuracy_gap`.
+    /// `cross_entropy`, `words`, `embedding` or `accuracy_gap`.
     pub signal: String,
     /// Whether it began or ceased.
     pub change: DriftChange,

@@ -109,6 +109,10 @@ pub struct DriftFeatures {
     /// bundle does not say which languages the model was tried on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// Buckets of a hash, 0 to 2047, of the at most 16 words that are most surprising to that unigram model, each once and in order;
+    /// absent where the bundle does not say which words its held-out data has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<Vec<u16>>,
 }
 
 /// Names one version of one model, down to its bytes.

@@ -5,8 +5,14 @@ use schemas::{DriftFeatures, ModelRef, Verdict};
 
 /// The features of `verdict`. One of a program that did not say more has no special tokens, none unknown and no embedding.
 pub fn features(verdict: &Verdict) -> Features {
-    let DriftFeatures { special_tokens, unknown_tokens, cross_entropy, projection, language } =
-        verdict.drift.clone().unwrap_or_default();
+    let DriftFeatures {
+        special_tokens,
+        unknown_tokens,
+        cross_entropy,
+        projection,
+        language,
+        words,
+    } = verdict.drift.clone().unwrap_or_default();
     Features {
         label: verdict.label.clone(),
         confidence: verdict.confidence,
@@ -18,6 +24,7 @@ pub fn features(verdict: &Verdict) -> Features {
         cross_entropy,
         projection,
         language,
+        words,
     }
 }
 

@@ -225,6 +225,7 @@ fn bars(report: &Report, decision: &Decision) -> Vec<Bar> {
         Signal::Uncertainty => one("uncertain"),
         Signal::Truncation => one("truncated"),
         Signal::UnknownTokens => one("unknown tokens"),
+        Signal::Words => one(values.subject.as_deref().unwrap_or_default()),
         Signal::CrossEntropy | Signal::Embedding | Signal::AccuracyGap => Vec::new(),
     }
 }

@@ -41,6 +41,10 @@ pub(crate) struct ReferenceArgs {
     #[arg(long)]
     pub(crate) no_languages: bool,
 
+    /// Do not count words; then nobody has to tell them. Nor are they counted without a vocabulary
+    #[arg(long)]
+    pub(crate) no_words: bool,
+
     /// Do not describe embeddings; then nobody has to project them
     #[arg(long)]
     pub(crate) no_embedding: bool,

@@ -75,5 +75,6 @@ fn features(verdict: Verdict) -> Features {
         cross_entropy: drift.cross_entropy,
         projection: drift.projection,
         language: drift.language,
+        words: drift.words,
     }
 }

@@ -120,6 +120,7 @@ fn with_all_features(
         vocabulary: counts.map(Vocabulary::from_counts).transpose()?,
         projection: (!args.no_embedding).then(|| Projection::seeded(PROJECTION_SEED, width)),
         tells_languages: !args.no_languages,
+        words: (!args.no_words).then(|| pipeline.tokenizer.word_pieces().clone()),
     };
     Ok(Arc::new(pipeline))
 }

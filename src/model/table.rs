@@ -4,7 +4,7 @@ use std::path::Path;
 
 use drift::reference::profile::HeldOut;
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 10] = [
     "truth",
     "label",
     "confidence",
@@ -14,6 +14,7 @@ const HEADER: [&str; 9] = [
     "cross_entropy",
     "projection",
     "language",
+    "words",
 ];
 
 /// Writes `reviews`. Numbers have as many digits as it takes to read them back; what is absent is empty.
@@ -27,7 +28,7 @@ pub(super) fn write(path: &Path, reviews: &[HeldOut]) -> csv::Result<()> {
     Ok(())
 }
 
-fn line(HeldOut { features, truth }: &HeldOut) -> [String; 9] {
+fn line(HeldOut { features, truth }: &HeldOut) -> [String; 10] {
     let projection = features.projection.iter().flatten();
     let hex: Vec<_> = projection.map(|&coordinate| format!("{coordinate:02x}")).collect();
     [
@@ -40,6 +41,7 @@ fn line(HeldOut { features, truth }: &HeldOut) -> [String; 9] {
         features.cross_entropy.map(|bits| bits.to_string()).unwrap_or_default(),
         hex.concat(),
         features.language.clone().unwrap_or_default(),
+        features.words.iter().flatten().map(|bucket| format!("{bucket:03x}")).collect(),
     ]
 }
 
@@ -62,10 +64,12 @@ mod tests {
             cross_entropy: None,
             projection: Some([-1; 16]),
             language: Some("en".to_owned()),
+            words: Some(vec![1, 2_047]),
         };
         let review = HeldOut { features, truth: "negative".to_owned() };
         let projection = "ff".repeat(16);
-        let expected = ["negative", "positive", "0.75", "12", "1", "1", "", &projection, "en"];
+        let expected =
+            ["negative", "positive", "0.75", "12", "1", "1", "", &projection, "en", "0017ff"];
         assert_eq!(line(&review), expected);
     }
 }

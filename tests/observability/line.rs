@@ -138,6 +138,7 @@ fn contradicted() -> Window {
         cross_entropy: None,
         projection: None,
         language: None,
+        words: None,
     };
     let now_ms = chassis::clock::now().as_millisecond();
     for number in 0..LABELS {

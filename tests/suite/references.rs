@@ -89,21 +89,25 @@ fn a_reference_is_made_twice_the_same_and_verdicts_have_what_it_asks_for() {
     assert_eq!((&whole["name"], &whole["n"]), (&json!("all"), &json!(4)));
     assert!(1 <= whole["languages"]["en"].as_u64().unwrap(), "{whole}");
     assert_eq!(whole["cross_entropy"]["n"], 4);
-    assert_eq!(whole["embedding"]["n"], 4);
+    assert_eq!((&whole["words"]["n"], &whole["embedding"]["n"]), (&json!(4), &json!(4)));
 
     let features = world.features();
     assert_eq!((&features["special_tokens"], &features["language"]), (&json!(2), &json!("en")));
     assert!(features["cross_entropy"].is_f64(), "{features}");
     assert_eq!(features["projection"].as_array().map(Vec::len), Some(16));
+    let words = features["words"].as_array().unwrap();
+    assert!((1..=16).contains(&words.len()), "{features}");
 }
 
 #[test]
 fn what_is_switched_off_is_not_computed() {
     let world = World::new();
-    let output = world.make("sst2", &["--no-languages", "--no-embedding"]);
+    let output = world.make("sst2", &["--no-languages", "--no-words", "--no-embedding"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let features = world.features();
-    assert_eq!((&features["language"], &features["projection"]), (&Value::Null, &Value::Null));
+    for silent in ["language", "words", "projection"] {
+        assert_eq!(features[silent], Value::Null);
+    }
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::projection::Projected;
+use crate::{
+    projection::Projected,
+    words::{BUCKETS, WORDS_MAX},
+};
 
 /// Most tokens that a verdict may claim; squares of it still add up in 64 bits.
 pub const TOKENS_MAX: u32 = 65_535;
@@ -41,6 +44,9 @@ pub struct Features {
     /// BCP 47 tag of the review's language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// Buckets of its most surprising words, see [`crate::words`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<Vec<u16>>,
 }
 
 /// Why features are not counted.
@@ -65,6 +71,9 @@ pub enum InvalidFeatures {
     /// The cross-entropy is none.
     #[error("the cross-entropy is {0} bits a token, not between 0 and 32")]
     CrossEntropy(f32),
+    /// The buckets of words are not as [`crate::WordPieces::buckets`] gives them.
+    #[error("words in buckets {0:?}, not at most 16 below 2048 that rise")]
+    Words(Vec<u16>),
 }
 
 impl Features {
@@ -109,6 +118,9 @@ impl Features {
         if TOKENS_MAX < tokens || tokens < special || self.text_tokens() < unknown {
             return Err(InvalidFeatures::Tokens { tokens, special, unknown });
         }
+        if let Some(words) = self.words.as_ref().filter(|words| !are_buckets(words)) {
+            return Err(InvalidFeatures::Words(words.clone()));
+        }
         match self.cross_entropy {
             Some(bits) if !(0.0..=CROSS_ENTROPY_MAX).contains(&bits) => {
                 Err(InvalidFeatures::CrossEntropy(bits))
@@ -116,6 +128,13 @@ impl Features {
             _valid => Ok(()),
         }
     }
+}
+
+/// Whether these are buckets of the words of one review: each once, in order, and not too many.
+fn are_buckets(words: &[u16]) -> bool {
+    let rise = words.windows(2).all(|pair| pair.first() < pair.last());
+    let last = words.last().is_none_or(|&last| usize::from(last) < BUCKETS);
+    words.len() <= WORDS_MAX && rise && last
 }
 
 #[cfg(test)]
@@ -136,6 +155,7 @@ mod tests {
             cross_entropy: None,
             projection: None,
             language: None,
+            words: None,
         }
     }
 
@@ -153,6 +173,9 @@ mod tests {
     fn what_cannot_be_true_is_refused() {
         let valid = features();
         assert_eq!(valid.check(), Ok(()));
+        for words in [vec![], vec![0, 5, 2_047], (0..16).collect()] {
+            assert_eq!(Features { words: Some(words), ..valid.clone() }.check(), Ok(()));
+        }
         for wrong in [
             Features { confidence: 1.5, ..valid.clone() },
             Features { confidence: f32::NAN, ..valid.clone() },
@@ -161,6 +184,10 @@ mod tests {
             Features { tokens: TOKENS_MAX + 1, ..valid.clone() },
             Features { cross_entropy: Some(33.0), ..valid.clone() },
             Features { cross_entropy: Some(f32::NAN), ..valid.clone() },
+            Features { words: Some(vec![2, 1]), ..valid.clone() },
+            Features { words: Some(vec![1, 1]), ..valid.clone() },
+            Features { words: Some(vec![1, 2_048]), ..valid.clone() },
+            Features { words: Some((0..17).collect()), ..valid.clone() },
         ] {
             assert!(wrong.check().is_err(), "{wrong:?}");
         }

@@ -8,7 +8,7 @@
 //!
 //! # Layout
 //! - [`features`]: what drift needs to know of one verdict, with [`vocabulary`] (its cross-entropy), [`projection`] (its
-//!   embedding in sixteen bytes) and [`fourier`] (that embedding as something to add up)
+//!   embedding in sixteen bytes), [`fourier`] (that embedding as something to add up) and [`words`] (its rarest words)
 //! - [`window`]: what verdicts add up to; merging is exactly associative and commutative
 //! - [`assembly`]: from partial windows to those that are judged
 //! - [`reference`](mod@reference): what windows are compared with; [`reference::profile`]: making one of held-out reviews
@@ -35,6 +35,7 @@
 //! | [estimated accuracy](statistics::accuracy::mean_confidence) | CBPE, `NannyML` | nannyml |
 //! | [estimated accuracy, by bins](statistics::accuracy::Calibration::estimated) | CBPE; Zadrozny & Elkan 2001 | numpy |
 //! | [realised accuracy, coverage, gap](statistics::accuracy) | binomial and Poisson-binomial variance | numpy |
+//! | [counts of a word that rose](statistics::rise) | Przyborowski & Wilenski 1940 | scipy |
 //! | [tails and critical values](tail) | Abramowitz & Stegun 1964, eq. 26.4.19 and 26.2.29 | scipy |
 //!
 //! The golden files lie in `tests/golden` with the script that makes them. Both sides compute the same formula, so they
@@ -52,6 +53,7 @@
 //! | uncertainty | chi-square | difference of shares | `uncertain` |
 //! | languages | chi-square | L-infinity | `languages` |
 //! | cross-entropy | Welch's deviations | in deviations of the reference | `cross_entropy`, for whoever counts `vocabulary` |
+//! | words | `-log10` of the smallest of all buckets' probabilities, times buckets | difference of its share | `words`, for whoever counts `vocabulary` |
 //! | embedding | squared discrepancy | discrepancy less chance | `embedding` |
 //! | accuracy gap | deviations of estimated less realised | difference | `histograms.confidence.correct` |
 //!
@@ -76,6 +78,7 @@
 //!     cross_entropy: None,
 //!     projection: None,
 //!     language: None,
+//!     words: None,
 //! };
 //! for second in 0..500 {
 //!     window.record(&reference, 1_000 * second, &verdict)?;
@@ -103,6 +106,7 @@ pub mod tail;
 pub mod vocabulary;
 pub mod window;
 pub mod witness;
+pub mod words;
 
 pub use assembly::Assembly;
 pub use decision::{Decision, Judgement, Monitor, Settings, Signal, State};
@@ -113,3 +117,4 @@ pub use reference::Reference;
 pub use vocabulary::Vocabulary;
 pub use window::{Model, Window};
 pub use witness::Witness;
+pub use words::WordPieces;

@@ -1,12 +1,14 @@
 //! Tail probabilities and the values that are exceeded with a given one.
 //!
-//! Chi-square and normal are those of `statrs`, guarded against what its functions panic on; Kolmogorov's, which it lacks,
+//! Chi-square, normal and binomial are those of `statrs`, guarded against what its functions panic on; Kolmogorov's, which it lacks,
 //! is summed here.
 
 use statrs::{
     distribution::{ChiSquared, ContinuousCDF},
-    function::erf,
+    function::{beta, erf},
 };
+
+use crate::number::real;
 
 /// Probability that a chi-square variable of `freedom` degrees exceeds `statistic`: `Q(freedom / 2, statistic / 2)`
 /// (Abramowitz & Stegun 1964, eq. 26.4.19). 1 where either is not positive.
@@ -43,6 +45,14 @@ pub fn normal_both_sides_critical(alpha: f64) -> f64 {
     } else {
         f64::INFINITY
     }
+}
+
+/// Probability that of `n` trials that succeed with probability `chance` at least `successes` do: `I_chance(s, n - s + 1)`
+/// (Abramowitz & Stegun 1964, eq. 26.5.24). 1 where that is no question.
+pub fn binomial(successes: u64, n: u64, chance: f64) -> f64 {
+    let Some(failures) = n.checked_sub(successes).filter(|_| 0 < successes) else { return 1.0 };
+    let tail = beta::checked_beta_reg(real(successes), real(failures) + 1.0, chance);
+    tail.map_or(1.0, |tail| tail.clamp(0.0, 1.0))
 }
 
 /// Probability that Kolmogorov's limit exceeds `x`: `2 sum_k (-1)^(k-1) exp(-2 k^2 x^2)` (Kolmogorov 1933; Smirnov 1948,
@@ -84,6 +94,9 @@ mod tests {
         for alpha in [f64::NAN, -0.1, 0.0, 1.0, 2.0] {
             assert!(chi_square_critical(alpha, 9.0).is_infinite(), "{alpha}");
             assert!(normal_both_sides_critical(alpha).is_infinite(), "{alpha}");
+        }
+        for (successes, n, chance) in [(0, 5, 0.5), (6, 5, 0.5), (1, 5, f64::NAN), (1, 5, 1.5)] {
+            assert!(0.999 < binomial(successes, n, chance), "{successes} of {n}, {chance}");
         }
         assert!(chi_square(f64::INFINITY, 9.0) < 1e-300);
         assert!(kolmogorov(f64::INFINITY) < 1e-300);

@@ -50,12 +50,14 @@ impl Vocabulary {
     /// telling content words needs a tagger for each language). None for a text without tokens. An id beyond the vocabulary
     /// counts as one never seen.
     pub fn cross_entropy(&self, ids: &[u32]) -> Option<f64> {
-        let bits = |&id: &u32| {
-            let index = usize::try_from(id).ok();
-            index.and_then(|index| self.bits.get(index)).copied().unwrap_or(self.unseen)
-        };
-        let sum: f64 = ids.iter().map(bits).sum();
+        let sum: f64 = ids.iter().map(|&id| self.bits(id)).sum();
         (!ids.is_empty()).then(|| sum / real(count(ids.len())))
+    }
+
+    /// `-log2 q` of one token.
+    pub(crate) fn bits(&self, id: u32) -> f64 {
+        let index = usize::try_from(id).ok();
+        index.and_then(|index| self.bits.get(index)).copied().unwrap_or(self.unseen)
     }
 }
 

@@ -5,7 +5,14 @@
 //! of the discrepancy (Gretton et al. 2012, section 2.3), `f(x) = <mean of the window - mean of the reference, features of x>`.
 
 use crate::{
-    decision::Signal, features::Features, reference::Reference, statistics::mean::Sample,
+    decision::Signal,
+    features::Features,
+    number::{count, real},
+    reference::Reference,
+    statistics::{
+        mean::Sample,
+        rise::{Occurrences, Rise},
+    },
     window::Window,
 };
 
@@ -19,6 +26,8 @@ pub struct Witness {
     confidence: Vec<f64>,
     tokens: Vec<f64>,
     languages: Vec<f64>,
+    /// The bucket of words that rose most surprisingly.
+    words: Option<usize>,
     more_uncertain: bool,
     more_truncated: bool,
     more_unknown: bool,
@@ -37,9 +46,9 @@ impl Witness {
         };
         let n = profile.n;
         let languages = reference.languages.as_ref().map_or(&[][..], |all| &all.counts);
-        let held_out = profile.cross_entropy.and_then(|sums| {
-            Sample::from_sums(crate::number::real(sums.n), sums.sum, sums.squares)
-        });
+        let held_out = profile
+            .cross_entropy
+            .and_then(|sums| Sample::from_sums(real(sums.n), sums.sum, sums.squares));
         let cross_entropy = held_out.zip(window.cross_entropy());
         let mean = window.mean_embedding(reference);
         let embedding = reference.embedding().zip(mean).map(|((_, moments), mean)| {
@@ -50,6 +59,7 @@ impl Witness {
             confidence: ratios(&reference.confidence.counts, &sums.confidence),
             tokens: ratios(&reference.tokens.counts, &sums.tokens),
             languages: ratios(languages, &sums.languages),
+            words: risen(window, reference),
             more_uncertain: rose(
                 (profile.uncertain.unwrap_or_default(), n),
                 (sums.uncertain, sums.n),
@@ -81,6 +91,12 @@ impl Witness {
                 let languages = reference.languages.as_ref()?;
                 at(&self.languages, languages.index(features.language.as_deref()))
             }
+            // A word weighs the more, the fewer words stand beside it.
+            Signal::Words => {
+                let (bucket, words) = (self.words?, features.words.as_ref()?);
+                let has_it = words.iter().any(|&word| usize::from(word) == bucket);
+                has_it.then(|| 1.0 / real(count(words.len())))
+            }
             Signal::Uncertainty => (self.more_uncertain && features.is_uncertain())
                 .then(|| 1.0 - f64::from(features.margin())),
             Signal::Truncation => {
@@ -102,6 +118,13 @@ impl Witness {
         };
         pull.filter(|pull| 0.0 < *pull)
     }
+}
+
+/// The bucket of words that rose most surprisingly, as the decision has it.
+fn risen(window: &Window, reference: &Reference) -> Option<usize> {
+    let samples = [reference.profile.words.as_ref()?, &window.sums().words];
+    let [before, now] = samples.map(|sums| Occurrences { n: sums.n, counts: sums.counts.counts() });
+    Rise::of(before, now).ok()?.map(|rise| rise.bucket)
 }
 
 /// The logarithm of observed over reference share, bin by bin.

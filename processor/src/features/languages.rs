@@ -2,6 +2,51 @@
 
 use whatlang::Lang;
 
+/// What a review may be in: the most common languages of Latin script, three of Cyrillic, two of Arabic and two of Devanagari
+/// script, and what its script alone tells. Fewer rivals make the answer on a short text both surer and cheaper; a language that
+/// is not among them counts as one of these or as none.
+pub(super) const TOLD: [Lang; 39] = [
+    Lang::Eng,
+    Lang::Deu,
+    Lang::Fra,
+    Lang::Spa,
+    Lang::Por,
+    Lang::Ita,
+    Lang::Nld,
+    Lang::Swe,
+    Lang::Dan,
+    Lang::Fin,
+    Lang::Pol,
+    Lang::Ces,
+    Lang::Hun,
+    Lang::Ron,
+    Lang::Tur,
+    Lang::Vie,
+    Lang::Rus,
+    Lang::Ukr,
+    Lang::Bul,
+    Lang::Ara,
+    Lang::Pes,
+    Lang::Hin,
+    Lang::Mar,
+    Lang::Heb,
+    Lang::Cmn,
+    Lang::Jpn,
+    Lang::Kor,
+    Lang::Ell,
+    Lang::Tha,
+    Lang::Hye,
+    Lang::Kat,
+    Lang::Ben,
+    Lang::Tam,
+    Lang::Tel,
+    Lang::Kan,
+    Lang::Mal,
+    Lang::Guj,
+    Lang::Pan,
+    Lang::Khm,
+];
+
 /// The ISO 639-1 code. Mandarin is Chinese and Iranian Persian is Persian there, since it has codes for these only.
 pub(super) fn code(lang: Lang) -> &'static str {
     match lang {

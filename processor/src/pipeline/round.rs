@@ -55,7 +55,7 @@ pub(crate) enum Entry {
 }
 
 /// What is known of a text once it is tokenised.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Facts {
     /// Ids that the model reads.
     pub(crate) tokens: usize,
@@ -199,7 +199,7 @@ impl Round {
         }
         for judgement in self.judgements.iter().filter(|judgement| judgement.run.is_some()) {
             if let Some((Ok(answer), ..)) = &judgement.outcome {
-                let known = Known { facts: judgement.facts, answer: answer.clone() };
+                let known = Known { facts: judgement.facts.clone(), answer: answer.clone() };
                 cache.keep(judgement.sha256, known);
             }
         }

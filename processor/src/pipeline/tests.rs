@@ -221,6 +221,7 @@ fn a_verdict_has_what_drift_needs_and_so_has_each_of_equal_texts() {
         vocabulary: Some(vocabulary),
         projection: Some(projection.clone()),
         tells_languages: true,
+        words: Some(drift::WordPieces::default()),
     };
     let pipeline = Pipeline { extractor, ..pipeline() };
     let text = "good, and everybody in the whole country should go and see it at once";
@@ -236,6 +237,8 @@ fn a_verdict_has_what_drift_needs_and_so_has_each_of_equal_texts() {
     assert_eq!((features.special_tokens, features.unknown_tokens), (2, verdicts[0].tokens - 3));
     assert_eq!(features.cross_entropy, Some(3.0), "eight tokens of even odds");
     assert_eq!(features.language.as_deref(), Some("en"));
+    // `good`, and what the vocabulary does not know.
+    assert_eq!(features.words.as_ref().map(Vec::len), Some(2));
     // The stub's embedding is one number four times, so its size does not matter.
     assert_eq!(features.projection, projection.project(&[0.5; 4]));
 }

@@ -80,6 +80,7 @@ fn window() -> Window {
         cross_entropy: None,
         projection: None,
         language: None,
+        words: None,
     };
     for number in 0..WINDOW {
         let now_ms = i64::from(number);

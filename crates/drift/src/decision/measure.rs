@@ -11,6 +11,7 @@ use crate::{
         accuracy::Labelled,
         chi_square::ChiSquare,
         mean::{Deviations, Sample},
+        rise::{Occurrences, Rise},
         stability::StabilityIndex,
     },
     window::Window,
@@ -46,7 +47,7 @@ pub struct Measurement {
 /// What people can picture of a difference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Values {
-    /// The label or the language that moved most, where there are several.
+    /// The label, the language or the bucket of words that moved most, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// In the reference.
@@ -142,6 +143,7 @@ impl Beside<'_> {
                 self.categories(&languages.counts, &sums.languages, name)
             }
             Signal::CrossEntropy => self.cross_entropy(),
+            Signal::Words => self.words(),
             Signal::Embedding => self.embedding(),
             Signal::AccuracyGap => self.accuracy_gap(),
         }
@@ -232,6 +234,25 @@ impl Beside<'_> {
         let effect = observed.effect_against(&reference)?.abs();
         let values = Values { subject: None, reference: reference.mean, observed: observed.mean };
         Some(self.deviations(deviations, effect, self.window.sums().cross_entropy.n, values))
+    }
+
+    /// The bucket of words that rose most surprisingly, with its rise as effect.
+    fn words(&self) -> Option<Score> {
+        let held_out = self.reference.profile.words.as_ref()?;
+        let sums = &self.window.sums().words;
+        let [reference, observed] =
+            [held_out, sums].map(|sums| Occurrences { n: sums.n, counts: sums.counts.counts() });
+        let rise = Rise::of(reference, observed).ok()?;
+        let values = |rise: Rise| Values {
+            subject: Some(format!("bucket {}", rise.bucket)),
+            reference: rise.reference,
+            observed: rise.observed,
+        };
+        let nothing = Values { subject: None, reference: 0.0, observed: 0.0 };
+        let (statistic, p) = rise.map_or((0.0, 1.0), |rise| (rise.score(), rise.p));
+        let values = rise.map_or(nothing, values);
+        let threshold = Rise::threshold(self.alpha);
+        Some(Score { statistic, threshold, p, effect: values.difference(), n: sums.n, values })
     }
 
     fn embedding(&self) -> Option<Score> {

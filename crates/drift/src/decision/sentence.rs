@@ -41,6 +41,8 @@ fn difference(signal: Signal, values: &Values) -> String {
                 "vocabulary cross-entropy {verb} from {reference:.2} to {observed:.2} bits a token"
             )
         }
+        Signal::Words if subject.is_empty() => "no word is in more reviews than it was".to_owned(),
+        Signal::Words => format!("the share of reviews with a word of {subject} {verb} {percent}"),
         Signal::Embedding => {
             format!("embeddings lie {observed:.2} from those of held-out data (mean discrepancy)")
         }

@@ -24,6 +24,8 @@ pub enum Signal {
     Languages,
     /// Vocabulary cross-entropy.
     CrossEntropy,
+    /// Share of reviews that have a word, of that whose share rose most surprisingly.
+    Words,
     /// The crowd of embeddings.
     Embedding,
     /// Estimated less realised accuracy of the labelled verdicts.
@@ -50,7 +52,8 @@ pub enum Confirmation {
     /// So many drifted windows in a row. Two clean ones in a row are both significant with probability `alpha^2`.
     InARow(u32),
     /// One window, if significant even at `alpha` over the number of signals tested in it (Bonferroni 1936; Dunn 1961,
-    /// Multiple Comparisons among Means).
+    /// Multiple Comparisons among Means). Then `alpha` is the share of clean windows that alert: the default one, which two
+    /// windows in a row make a hundredth of, is too much.
     Bonferroni,
 }
 
@@ -70,7 +73,7 @@ pub struct Settings {
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Labels,
         Self::Confidence,
         Self::Uncertainty,
@@ -79,6 +82,7 @@ impl Signal {
         Self::UnknownTokens,
         Self::Languages,
         Self::CrossEntropy,
+        Self::Words,
         Self::Embedding,
         Self::AccuracyGap,
     ];
@@ -99,6 +103,7 @@ impl Signal {
             Self::UnknownTokens => "unknown tokens",
             Self::Languages => "languages",
             Self::CrossEntropy => "vocabulary",
+            Self::Words => "new words",
             Self::Embedding => "embeddings",
             Self::AccuracyGap => "accuracy gap",
         }
@@ -112,12 +117,13 @@ impl fmt::Display for Signal {
 }
 
 impl SignalSettings {
-    /// Two windows in a row, each of a kind that one clean window in a thousand is, with an effect of
+    /// Two windows in a row, each of a kind that one clean window in a hundred is, with an effect of
     /// - labels, languages: L-infinity 0.05;
     /// - confidence, tokens: a stability index of 0.1, below which the industry calls a population stable;
     /// - uncertainty, truncation: five percentage points;
     /// - unknown tokens: half a percentage point;
     /// - cross-entropy: a fifth of the reference's standard deviation, Cohen's smallest named effect (1988);
+    /// - words: a share of reviews that rose by two and a half percentage points;
     /// - embeddings: a discrepancy of 0.1;
     /// - accuracy gap: two percentage points, and three standard errors for significance.
     pub fn default_of(signal: Signal) -> Self {
@@ -126,9 +132,10 @@ impl SignalSettings {
             Signal::Confidence | Signal::Tokens | Signal::Embedding => 0.1,
             Signal::UnknownTokens => 0.005,
             Signal::CrossEntropy => 0.2,
+            Signal::Words => 0.025,
             Signal::AccuracyGap => 0.02,
         };
-        let alpha = if signal == Signal::AccuracyGap { THREE_STANDARD_ERRORS } else { 0.001 };
+        let alpha = if signal == Signal::AccuracyGap { THREE_STANDARD_ERRORS } else { 0.01 };
         Self { enabled: true, alpha, effect_min, confirmation: Confirmation::InARow(2) }
     }
 }

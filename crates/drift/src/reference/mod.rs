@@ -15,6 +15,8 @@ use crate::{
     histogram::Edges,
     statistics::{accuracy::Calibration, mmd::EmbeddingMoments},
     vocabulary::Vocabulary,
+    window::WordSums,
+    words::BUCKETS,
 };
 
 /// The name of the profile over all data sets together.
@@ -84,6 +86,9 @@ pub(crate) struct Profile {
     languages: Option<BTreeMap<String, u64>>,
     #[serde(default)]
     pub(crate) cross_entropy: Option<CrossEntropy>,
+    /// Reviews by the buckets of their words.
+    #[serde(default)]
+    pub(crate) words: Option<WordSums>,
     #[serde(default)]
     embedding: Option<EmbeddingMoments>,
 }
@@ -127,11 +132,17 @@ impl Reference {
         check_sum("labels", labels.iter().map(|(_, count)| count), n)?;
         let confidence = Histogram::new("confidence", &profile.histograms.confidence, n)?;
         let tokens = Histogram::new("tokens", &profile.histograms.tokens, n)?;
+        let words = profile.words.as_ref();
+        if let Some(words) = words {
+            check_length("words", words.counts.counts().len(), BUCKETS)?;
+        }
         for (name, part, whole) in [
             ("correct", profile.correct, n),
             ("truncated", profile.truncated, n),
             ("unknown_tokens", profile.unknown_tokens, profile.text_tokens),
             ("uncertain", profile.uncertain.unwrap_or_default(), n),
+            ("words", words.map_or(0, |words| words.n), n),
+            ("words", words.map_or(0, most), words.map_or(0, |words| words.n)),
         ] {
             if whole < part {
                 return Err(InvalidReference::Sum { name, sum: part, n: whole });
@@ -172,6 +183,11 @@ impl Reference {
     /// Whether the bundle says which languages the model was tried on, so that it is of use to tell a review's.
     pub fn counts_languages(&self) -> bool {
         self.languages.is_some()
+    }
+
+    /// Whether the bundle says which words the held-out data has, so that it is of use to tell a review's.
+    pub fn counts_words(&self) -> bool {
+        self.profile.words.is_some()
     }
 
     /// Counts of the reference by label.
@@ -225,6 +241,11 @@ impl Languages {
         let found = self.names.iter().position(|name| name.eq_ignore_ascii_case(primary));
         found.unwrap_or(self.names.len())
     }
+}
+
+/// The count of the bucket that most reviews have a word in.
+fn most(words: &WordSums) -> u64 {
+    words.counts.counts().iter().max().copied().unwrap_or_default()
 }
 
 fn check_embedding(

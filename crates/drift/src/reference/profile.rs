@@ -11,6 +11,7 @@ use crate::{
     number::{count, real},
     projection::Projected,
     statistics::mmd::EmbeddingMoments,
+    window::WordSums,
 };
 
 /// Edges of review lengths, in tokens; those from the model's limit on give way to it.
@@ -68,6 +69,8 @@ pub struct Profile {
     languages: Option<BTreeMap<String, usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cross_entropy: Option<CrossEntropy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<WordSums>,
     histograms: Histograms,
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding: Option<EmbeddingMoments>,
@@ -168,6 +171,7 @@ impl Form {
             uncertain: number(&|one| one.features.is_uncertain()),
             languages: self.counts_languages.then(|| languages(each())),
             cross_entropy: CrossEntropy::of(each()),
+            words: words(each()),
             histograms: Histograms {
                 confidence: Histogram {
                     counts: histogram(&self.confidence_edges, held_out, confidence)?,
@@ -205,6 +209,16 @@ fn languages<'a>(features: impl Iterator<Item = &'a Features>) -> BTreeMap<Strin
         *counts.entry(language).or_default() += 1;
     }
     counts
+}
+
+/// None where no review says which words it has.
+fn words<'a>(features: impl Iterator<Item = &'a Features>) -> Option<WordSums> {
+    let mut sums = WordSums::default();
+    for buckets in features.filter_map(|one| one.words.as_ref()) {
+        sums.n += 1;
+        sums.counts.add(buckets);
+    }
+    (!sums.is_empty()).then_some(sums)
 }
 
 fn projections(held_out: &[&HeldOut]) -> Vec<Projected> {

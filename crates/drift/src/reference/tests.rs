@@ -47,7 +47,7 @@ fn the_shipped_profile_can_be_compared_with() {
     assert_eq!(reference.labels().collect::<Vec<_>>(), ["negative", "positive"]);
     assert!(reference.calibration().is_some());
     assert!(reference.embedding().is_some() && reference.vocabulary().is_some());
-    assert!(reference.counts_languages());
+    assert!(reference.counts_languages() && reference.counts_words());
     assert!(Reference::from_json(SHIPPED, "imdb").is_ok());
     let missing = Reference::from_json(SHIPPED, "amazon").unwrap_err();
     assert_eq!(missing.to_string(), "has no profile `amazon`");
@@ -71,6 +71,9 @@ fn a_profile_is_refused_unless_it_adds_up() {
         ("/histograms/confidence/correct", json!([5])),
         ("/histograms/tokens/counts", json!([2, 5, 4])),
         ("/languages", json!({"en": 11})),
+        ("/words", json!({"n": 11, "counts": "11 -2047"})),
+        ("/words", json!({"n": 9, "counts": "10 -2047"})),
+        ("/words", json!({"n": 9, "counts": ""})),
         ("/embedding", embedding(0)),
         ("/embedding", embedding(3)),
     ] {
@@ -94,10 +97,12 @@ fn what_later_bundles_may_say_is_read() {
     let mut later = with("/languages", json!({"de": 2, "EN": 7}));
     later["uncertain"] = json!(2);
     later["cross_entropy"] = json!({"n": 10, "sum": 90.0, "squares": 820.0});
+    later["words"] = json!({"n": 10, "counts": "10 -2046 3"});
     later["embedding"] = embedding(2);
     let document = json!({"profiles": [later], "vocabulary": [5, 3, 0]});
     let reference = Reference::from_json(document.to_string().as_bytes(), WHOLE).unwrap();
     assert!(reference.embedding().is_some() && reference.vocabulary().is_some());
+    assert!(reference.counts_words());
     let languages = reference.languages.unwrap();
     assert_eq!(languages.counts.iter().sum::<u64>(), 10);
     let name = |tag: Option<&str>| languages.name(languages.index(tag)).to_owned();

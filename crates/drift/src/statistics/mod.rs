@@ -8,6 +8,7 @@ pub mod divergence;
 pub mod kolmogorov_smirnov;
 pub mod mean;
 pub mod mmd;
+pub mod rise;
 pub mod stability;
 
 use crate::number::{count, share};

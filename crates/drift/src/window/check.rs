@@ -36,6 +36,9 @@ impl Sums {
                 return Err(InvalidWindow::Length(name));
             }
         }
+        if self.words.is_empty() != self.words.counts.counts().is_empty() {
+            return Err(InvalidWindow::Length("words"));
+        }
         if self.labelled.confidence.len() != self.confidence.len() {
             return Err(InvalidWindow::Length("labelled"));
         }
@@ -62,6 +65,12 @@ impl Sums {
             ("uncertain", self.uncertain, n),
             ("truncated", self.truncated, n),
             ("cross_entropy", self.cross_entropy.n, n),
+            ("words", self.words.n, n),
+            (
+                "words",
+                self.words.counts.counts().iter().max().copied().unwrap_or_default(),
+                self.words.n,
+            ),
             ("embedding", self.embedding.n, n),
             ("unknown", self.token_sums.unknown, self.token_sums.text),
         ] {

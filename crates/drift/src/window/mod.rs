@@ -5,7 +5,8 @@
 //! is exactly associative and commutative: any number of readers, in whatever order their sums arrive, and after whatever
 //! crash they are sent anew, give the same window bit for bit. A window without verdicts and labels changes nothing.
 //!
-//! Its size depends on the reference's bins and never on the number of verdicts: some 2 KiB of JSON.
+//! Its size depends on the reference's bins and never on the number of verdicts: some 2 KiB of JSON, and up to
+//! 5 KiB more where the words of many reviews are counted.
 
 mod check;
 mod record;
@@ -21,7 +22,9 @@ use crate::{
     statistics::mean::{RatioSums, Sample},
 };
 
-pub use sums::{CrossEntropySums, EmbeddingSums, LabelledSums, Model, Span, Sums, TokenSums};
+pub use sums::{
+    CrossEntropySums, EmbeddingSums, LabelledSums, Model, Span, Sums, TokenSums, WordSums,
+};
 
 /// Most reviews of one window; with the bounds on features no sum of so many can overflow.
 pub const REVIEWS_MAX: u64 = 1 << 31;
@@ -50,6 +53,7 @@ impl Window {
             token_sums: TokenSums::default(),
             languages: vec![0; languages],
             cross_entropy: CrossEntropySums::default(),
+            words: WordSums::default(),
             embedding: EmbeddingSums { n: 0, cosines: vec![0; features] },
             labelled: LabelledSums { confidence: vec![0; bins], correct: 0 },
         };

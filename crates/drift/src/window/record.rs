@@ -40,6 +40,10 @@ impl Sums {
         if let Some(bits) = features.cross_entropy {
             self.cross_entropy = self.cross_entropy.plus(CrossEntropySums::of(bits));
         }
+        if let Some(buckets) = features.words.as_ref().filter(|_| reference.counts_words()) {
+            self.words.n += 1;
+            self.words.counts.add(buckets);
+        }
         if let (Some((map, _)), Some(projected)) = (reference.embedding(), &features.projection) {
             self.embedding.n += 1;
             for (sum, cosine) in self.embedding.cosines.iter_mut().zip(map.cosines(projected)) {

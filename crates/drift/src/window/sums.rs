@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::words::BucketCounts;
+
 /// One version of one model, down to its bytes. The digest names that of the reference too, and with it all bins.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Model {
@@ -55,6 +57,9 @@ pub struct Sums {
     /// Sums over vocabulary cross-entropies.
     #[serde(default)]
     pub cross_entropy: CrossEntropySums,
+    /// Reviews by the buckets of their words; nothing where none said which words it has.
+    #[serde(default, skip_serializing_if = "WordSums::is_empty")]
+    pub words: WordSums,
     /// Sums over embeddings.
     #[serde(default)]
     pub embedding: EmbeddingSums,
@@ -86,6 +91,15 @@ pub struct CrossEntropySums {
     pub sum: i64,
     /// Sum of their squares, fixed-point.
     pub squares: i64,
+}
+
+/// Counts over the reviews that say which words they have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordSums {
+    /// Reviews.
+    pub n: u64,
+    /// Of these, by bucket.
+    pub counts: BucketCounts,
 }
 
 /// Sums over the reviews that have an embedding.
@@ -131,7 +145,8 @@ impl LabelledSums {
 }
 
 impl Sums {
-    /// Lengths of all lists: two windows merge only if these agree.
+    /// Lengths of all lists: two windows merge only if these agree. Words are not among them: a part of a program that does not
+    /// count them has none and counts all the same.
     pub(super) fn lengths(&self) -> [usize; 6] {
         [
             self.labels.len(),
@@ -159,6 +174,7 @@ impl Sums {
             token_sums: self.token_sums.plus(other.token_sums),
             languages: each(&self.languages, &other.languages),
             cross_entropy: self.cross_entropy.plus(other.cross_entropy),
+            words: self.words.plus(&other.words),
             embedding: EmbeddingSums {
                 n: self.embedding.n + other.embedding.n,
                 cosines: each(&self.embedding.cosines, &other.embedding.cosines),
@@ -180,6 +196,17 @@ impl TokenSums {
             unknown_squares: self.unknown_squares + other.unknown_squares,
             products: self.products + other.products,
         }
+    }
+}
+
+impl WordSums {
+    /// Whether no review is counted.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        Self { n: self.n + other.n, counts: self.counts.plus(&other.counts) }
     }
 }
 

@@ -133,6 +133,12 @@ def tails() -> None:
         normal=[{"x": x, "p": float(2 * stats.norm.sf(x))} for x in (0.0, 0.3, 1.0, 1.96, 3.0, 3.29, 6.0)],
         normal_critical=[{"alpha": a, "x": float(stats.norm.isf(a / 2))} for a in (0.5, 0.05, 0.0027, 0.001, 1e-5)],
         kolmogorov=[{"x": x, "p": float(special.kolmogorov(x))} for x in (0.2, 0.4, 0.7, 0.99, 1.0, 1.36, 1.95, 3.0)],
+        binomial=[
+            {"successes": s, "n": n, "chance": c, "p": float(stats.binom.sf(s - 1, n, c))}
+            for n, successes in ((1, (1,)), (6, (1, 4, 6)), (32, (12, 27)), (500, (120, 180, 260)), (60_000, (5_700, 6_000)))
+            for s in successes
+            for c in (500 / 1372, 500 / 5499, 0.5)
+        ],
     )
 
 

@@ -158,7 +158,8 @@ def main() -> None:
     drift("sst2, length doubled", 29, len(sst2), sst2, reviews("sst2_doubled"))
     drift("imdb, length doubled", 30, len(imdb), imdb, reviews("imdb_doubled"))
     drift("imdb, length cut", 31, len(imdb), imdb, reviews("imdb_cut"))
-    drift("sst2, a new word in 5 %", 32, len(sst2), sst2, reviews("sst2_new_word"), 5)
+    for name, frame, seed in [("sst2", sst2, 32), ("imdb", imdb, 36)]:
+        drift(f"{name}, a new word in 5 %", seed, len(frame), frame, reviews(f"{name}_new_word"), 5)
     drift("sst2, a new word in all", 33, len(sst2), sst2, reviews("sst2_new_word"))
     for name, frame, seed in [("sst2", sst2, 34), ("imdb", imdb, 35)]:
         drift(f"{name}, confidence collapses", seed, len(frame), frame, unsure(frame))

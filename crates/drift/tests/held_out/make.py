@@ -48,6 +48,7 @@ def sets(data: Path) -> dict[str, list[dict]]:
         "imdb_cut": [row | {"text": row["text"][:CUT_CHARACTERS]} for row in few],
         "imdb_garbled": garbled(few),
         "imdb_doubled": doubled(few),
+        "imdb_new_word": new_word(few),
     }
 
 
@@ -102,7 +103,7 @@ def write(name: str, rows: list[dict], verdicts: list[dict]) -> None:
     assert len(rows) == len(verdicts)
     with (HERE / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(["truth", "label", "confidence", "tokens", "truncated", "unknown", "cross_entropy", "projection", "language"])
+        lines.writerow(["truth", "label", "confidence", "tokens", "truncated", "unknown", "cross_entropy", "projection", "language", "words"])
         # A text that became longer than the line accepts has no verdict.
         judged = [(row, verdict) for row, verdict in zip(rows, verdicts) if "error" not in verdict]
         lines.writerows(line(row, verdict) for row, verdict in judged)
@@ -121,6 +122,7 @@ def line(row: dict, verdict: dict) -> list:
         drift["cross_entropy"],
         bytes(x & 0xFF for x in drift["projection"]).hex(),
         drift.get("language", ""),
+        "".join(f"{bucket:03x}" for bucket in drift["words"]),
     ]
 
 

@@ -126,6 +126,7 @@ fn tails_are_those_of_scipy() {
         normal: Vec<Point>,
         normal_critical: Vec<Point>,
         kolmogorov: Vec<Point>,
+        binomial: Vec<Trials>,
     }
     #[derive(Deserialize)]
     struct Point {
@@ -135,7 +136,17 @@ fn tails_are_those_of_scipy() {
         #[serde(default)]
         freedom: f64,
     }
+    #[derive(Deserialize)]
+    struct Trials {
+        successes: u64,
+        n: u64,
+        chance: f64,
+        p: f64,
+    }
     let golden: Golden = read(include_str!("../golden/tails.json"));
+    for Trials { successes, n, chance, p } in golden.binomial {
+        assert_near(tail::binomial(successes, n, chance), p);
+    }
     for Point { x, p, freedom } in golden.chi_square {
         assert_near(tail::chi_square(x, freedom), p);
     }

@@ -22,7 +22,12 @@ fn alerts(judgement: &Judgement, signal: Signal) -> bool {
 fn without_effects(confirmation: Confirmation) -> Settings {
     let of = |signal| {
         let default = SignalSettings::default_of(signal);
-        (signal, SignalSettings { effect_min: 0.0, confirmation, ..default })
+        // Where one window decides, alpha alone says how often a clean one alerts.
+        let alpha = match confirmation {
+            Confirmation::Bonferroni => 0.001,
+            Confirmation::InARow(_) => default.alpha,
+        };
+        (signal, SignalSettings { alpha, effect_min: 0.0, confirmation, ..default })
     };
     Settings { signals: Signal::ALL.into_iter().map(of).collect(), ..Settings::default() }
 }
@@ -106,6 +111,7 @@ fn steps_are_seen_within_three_windows() {
         (World { unknown: 0.02, ..USUAL }, Signal::UnknownTokens),
         (World { foreign: 0.2, ..USUAL }, Signal::Languages),
         (World { bits: 10.2, ..USUAL }, Signal::CrossEntropy),
+        (World { new_word: 0.05, ..USUAL }, Signal::Words),
         (World { shift: 12.0, ..USUAL }, Signal::Embedding),
         (World { disagreement: 0.2, ..USUAL }, Signal::AccuracyGap),
     ] {

@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) length: f64,
     /// Share of reviews in a language that held-out data hardly has.
     pub(crate) foreign: f64,
+    /// Share of reviews with a word that held-out data does not have.
+    pub(crate) new_word: f64,
     /// Mean bits a token.
     pub(crate) bits: f64,
     /// Shift of all embeddings, in steps of the projection.
@@ -37,6 +39,7 @@ pub(crate) const USUAL: World = World {
     sureness: 2.0,
     length: 60.0,
     foreign: 0.03,
+    new_word: 0.0,
     bits: 9.5,
     shift: 0.0,
     unknown: 0.001,
@@ -89,8 +92,18 @@ impl World {
             cross_entropy: Some(bits.clamp(0.0, 32.0)),
             projection: Some(self.embedding(is_positive, random)),
             language: language.map(str::to_owned),
+            words: Some(self.words(random)),
         };
         Judged { features, is_correct }
+    }
+
+    /// Six words of a thousand, and in some reviews one that nobody knew.
+    fn words(&self, random: &mut StdRng) -> Vec<u16> {
+        let mut words: Vec<u16> = (0..6).map(|_| random.random_range(0..1_000)).collect();
+        words.extend(random.random_bool(self.new_word).then_some(2_000));
+        words.sort_unstable();
+        words.dedup();
+        words
     }
 
     /// Two crowds, one a label, whose coordinates spread less and less.
@@ -188,8 +201,20 @@ fn profile(judged: &[Judged]) -> Value {
             "sum": sum(&bits),
             "squares": sum(&|one| bits(one).powi(2)),
         },
+        "words": json!({"n": judged.len(), "counts": words(&features)}),
         "embedding": EmbeddingMoments::of_sample(&map, 1, &projections).unwrap(),
     })
+}
+
+/// Reviews by bucket, as references have them written.
+fn words(features: &[&Features]) -> String {
+    let mut counts = vec![0_u64; drift::words::BUCKETS];
+    for bucket in features.iter().flat_map(|one| one.words.iter().flatten()) {
+        counts[usize::from(*bucket)] += 1;
+    }
+    // A run of one stands for a bucket without any.
+    let told = |count: u64| if count == 0 { "-1".to_owned() } else { count.to_string() };
+    counts.into_iter().map(told).collect::<Vec<_>>().join(" ")
 }
 
 /// Counts as numpy has them: the last bin takes its right edge too.

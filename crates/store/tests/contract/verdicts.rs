@@ -44,6 +44,7 @@ pub(crate) fn verdict(name: &str) -> Verdict {
             cross_entropy: Some(f32::from_bits(9.7_f32.to_bits() + 1)),
             projection: Some([-128, -77, -1, 0, 1, 5, 42, 127, 9, -9, 33, -33, 64, -64, 100, -100]),
             language: Some("en".to_owned()),
+            words: Some(vec![0, 99, 2_047]),
         }),
         source: Some("web".to_owned()),
         language: Some("en-GB".to_owned()),

@@ -19,6 +19,7 @@ fn held_out(truth: &str, label: &str, confidence: f32, tokens: u32) -> HeldOut {
         cross_entropy: (tokens != 2).then_some(8.5),
         projection: Some([i8::try_from(tokens).unwrap(); 16]),
         language: (tokens != 2).then(|| "en".to_owned()),
+        words: (tokens != 2).then(|| vec![3, 2_047]),
     };
     HeldOut { features, truth: truth.to_owned() }
 }
@@ -79,6 +80,7 @@ fn a_profile_counts_what_windows_count() {
         ("/uncertain", json!(1)),
         ("/languages", json!({"en": 3})),
         ("/cross_entropy", json!({"n": 3, "sum": 25.5, "squares": 216.75})),
+        ("/words", json!({"n": 3, "counts": "-3 3 -2043 3"})),
         // The last bin takes its right edge too; 0.8 as a single is a little more than 0.8.
         ("/histograms/confidence/counts", json!([1, 3])),
         ("/histograms/confidence/correct", json!([0, 3])),
@@ -90,7 +92,8 @@ fn a_profile_counts_what_windows_count() {
     // What was written is what drift reads.
     let document = json!({ "profiles": [profile] }).to_string();
     let reference = crate::Reference::from_json(document.as_bytes(), "all").unwrap();
-    assert!(reference.counts_languages() && reference.embedding().is_some());
+    assert!(reference.counts_languages() && reference.counts_words());
+    assert!(reference.embedding().is_some());
 }
 
 #[test]

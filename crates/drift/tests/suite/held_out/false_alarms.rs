@@ -5,7 +5,7 @@
 use super::{BTreeMap, HeldOut, Random, Signal, State, Stream, WINDOW, form, reference, reviews};
 
 /// Windows of each proof.
-const WINDOWS: usize = 1_000;
+const WINDOWS: usize = 5_000;
 
 /// What became of the clean windows of one signal.
 #[derive(Debug, Default)]

@@ -33,14 +33,15 @@ fn reviews(name: &str) -> Vec<HeldOut> {
 
 fn review(line: &str) -> HeldOut {
     let fields: Vec<&str> = line.split(',').collect();
-    let [truth, label, confidence, tokens, truncated, unknown, bits, projection, language] =
+    let [truth, label, confidence, tokens, truncated, unknown, bits, projection, language, words] =
         fields[..]
     else {
-        panic!("{line}: not nine fields")
+        panic!("{line}: not ten fields")
     };
     let confidence: f32 = confidence.parse().unwrap();
     let other = if label == "negative" { "positive" } else { "negative" };
     let coordinate = |at: usize| u8::from_str_radix(&projection[2 * at..2 * at + 2], 16).unwrap();
+    let bucket = |at: usize| u16::from_str_radix(&words[3 * at..3 * at + 3], 16).unwrap();
     let features = Features {
         label: label.to_owned(),
         confidence,
@@ -53,6 +54,7 @@ fn review(line: &str) -> HeldOut {
         cross_entropy: Some(bits.parse().unwrap()),
         projection: Some(std::array::from_fn(|at| i8::from_ne_bytes([coordinate(at)]))),
         language: (!language.is_empty()).then(|| language.to_owned()),
+        words: Some((0..words.len() / 3).map(bucket).collect()),
     };
     HeldOut { features, truth: truth.to_owned() }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the table of docs/DRIFT.md")]
 
 use drift::Signal::{
-    Confidence, CrossEntropy, Embedding, Labels, Languages, Tokens, Truncation, Uncertainty,
+    Confidence, CrossEntropy, Embedding, Labels, Languages, Tokens, Truncation, Uncertainty, Words,
 };
 
 use super::{BTreeMap, HeldOut, Random, Signal, State, Stream, WINDOW, form, reference, reviews};
@@ -64,7 +64,7 @@ impl Drift<'_> {
         delays
     }
 
-    /// Prints what saw it, and holds `expected` to the goal in four streams of five at least.
+    /// Prints what saw it, and holds `expected` to the goal in seventeen streams of twenty at least.
     #[track_caller]
     fn assert_seen_by(&self, seed: u64, expected: &[Signal]) {
         let delays = self.delays(seed);
@@ -86,7 +86,7 @@ impl Drift<'_> {
         println!("{name}: any signal: {any} of {STREAMS} in time");
         for signal in expected {
             let soon = in_time.get(signal).copied().unwrap_or_default();
-            assert!(4 * STREAMS <= 5 * soon, "{name}: {signal}: {soon} of {STREAMS}");
+            assert!(17 * STREAMS <= 20 * soon, "{name}: {signal}: {soon} of {STREAMS}");
         }
     }
 }
@@ -189,16 +189,19 @@ fn longer_and_shorter_reviews_are_seen() {
     }
 }
 
-/// What falls short: a word that nobody knew, in one review of twenty, moves no sum far enough.
+/// A word that nobody knew, in one review of twenty: it moves no average, but its bucket.
 #[test]
-fn a_new_word_in_a_twentieth_is_not_seen() {
+fn a_new_word_in_a_twentieth_is_seen() {
+    for (name, seed) in [("sst2", 32), ("imdb", 36)] {
+        let (before, after) = (reviews(name), reviews(&format!("{name}_new_word")));
+        let name = format!("{name}, a new word in 5 %");
+        Drift { name: &name, held_out: before.len(), before: &before, after: &after, percent: 5 }
+            .assert_seen_by(seed, &[Words]);
+    }
     let (before, after) = (reviews("sst2"), reviews("sst2_new_word"));
-    let name = "sst2, a new word in 5 %";
-    Drift { name, held_out: before.len(), before: &before, after: &after, percent: 5 }
-        .assert_seen_by(32, &[]);
     let name = "sst2, a new word in all";
     Drift { name, held_out: before.len(), before: &before, after: &after, percent: 100 }
-        .assert_seen_by(33, &[CrossEntropy]);
+        .assert_seen_by(33, &[CrossEntropy, Words]);
 }
 
 #[test]
