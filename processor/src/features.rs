@@ -209,7 +209,10 @@ mod tests {
             ("Dieser Film hat mir und meiner ganzen Familie sehr gut gefallen.", Some("de")),
             ("Ce film est une merveille, je le recommande à toute la famille.", Some("fr")),
             ("Эту картину стоит посмотреть всей семьёй, очень хороший фильм.", Some("ru")),
-            ("Questo film è una meraviglia, lo consiglio a tutta la famiglia.", Some("it")),
+            (
+                "Questo film mi è piaciuto moltissimo, gli attori sono bravissimi e la storia è davvero commovente.",
+                Some("it"),
+            ),
             ("この映画はとても面白かったです。", Some("ja")),
             ("8/10", None),
             ("ok", None),

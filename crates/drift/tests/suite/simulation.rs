@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use drift::{
-    Monitor, Settings, Signal, State,
+    Monitor, Settings, Signal, State, Witness,
     decision::{Confirmation, Judgement, SignalSettings},
 };
 
@@ -218,4 +218,27 @@ fn judgements_monitors_and_settings_are_read_as_they_were_written() {
         (judgement, monitor, settings)
     );
     assert_eq!(serde_json::from_str::<Settings>("{}").unwrap(), Settings::default());
+}
+
+#[test]
+fn the_reviews_that_have_the_new_word_are_those_that_moved_the_words() {
+    let reference = reference(HELD_OUT, 1);
+    let world = World { new_word: 0.05, ..USUAL };
+    let mut random = random(7);
+    let closed = world.closed(0, &reference, WINDOW, &mut random);
+    let judgement = Monitor::default().judge(&closed, &reference, &Settings::default());
+    let words = judgement.decisions.iter().find(|decision| decision.signal == Signal::Words);
+    let words = words.unwrap();
+    assert!(words.drifted, "{}", words.sentence);
+    assert!(words.sentence.contains("a word of bucket 2000 rose from 0.0 %"), "{}", words.sentence);
+    let witness = Witness::of(&closed.window, &reference);
+    let pulls = |buckets: &[u16]| {
+        let features =
+            drift::Features { words: Some(buckets.to_vec()), ..USUAL.review(&mut random).features };
+        witness.pull(&reference, Signal::Words, &features)
+    };
+    assert_eq!(
+        [&[1, 2, 3][..], &[2_000], &[3, 2_000], &[]].map(pulls),
+        [None, Some(1.0), Some(0.5), None]
+    );
 }
