@@ -30,6 +30,8 @@ pub(super) fn write(path: &Path, reviews: &[HeldOut]) -> csv::Result<()> {
 
 fn line(HeldOut { features, truth }: &HeldOut) -> [String; 10] {
     let projection = features.projection.iter().flatten();
+    let words = features.words.iter().flatten();
+    let words: Vec<_> = words.map(|bucket| format!("{bucket:03x}")).collect();
     let hex: Vec<_> = projection.map(|&coordinate| format!("{coordinate:02x}")).collect();
     [
         truth.clone(),
@@ -41,7 +43,7 @@ fn line(HeldOut { features, truth }: &HeldOut) -> [String; 10] {
         features.cross_entropy.map(|bits| bits.to_string()).unwrap_or_default(),
         hex.concat(),
         features.language.clone().unwrap_or_default(),
-        features.words.iter().flatten().map(|bucket| format!("{bucket:03x}")).collect(),
+        words.concat(),
     ]
 }
 
