@@ -34,7 +34,9 @@ impl Connections {
     /// Whether more than half of the room is taken: then none is kept that has its answer, so that idle ones leave before new
     /// ones have to wait.
     pub(crate) fn are_many(&self) -> bool {
-        self.room.available_permits() < self.most / 2
+        // The listener has a place in hand for whoever comes next.
+        let open = self.most.saturating_sub(self.room.available_permits()).saturating_sub(1);
+        self.most / 2 < open
     }
 
     /// Accepts from `listener` only while there is room. Who comes later waits in the system's queue.
