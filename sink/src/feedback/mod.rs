@@ -8,26 +8,27 @@
 //! # Layout
 //! - [`Joiner`]: the loop; [`connect()`]: what it reads and writes; `desk`: its side towards the store
 //! - [`join`]: what becomes of each label; `windows`: what they add up to; both pure
-//! - [`settings`]: all that can be set; `instruments`: what is measured
+//! - [`settings`]: all that can be set; `instruments`: what is measured; `spans`: what is told of each label
 
 mod connect;
 mod desk;
 mod instruments;
 pub mod join;
 pub mod settings;
+mod spans;
 mod windows;
 
 use std::{fmt, sync::Arc};
 
 use broker::{Exchange, ExchangeError, Outgoing, Progress};
-use chassis::{clock, fault, health::Check};
+use chassis::{Tracer, clock, fault, health::Check};
 use jiff::SignedDuration;
 use store::{StoreError, VerdictStore};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::{desk::Desk, instruments::Instruments, join::Label, windows::Counted};
+use self::{desk::Desk, instruments::Instruments, join::Label, spans::Spans, windows::Counted};
 use crate::{
     instruments::{Lags, Pauses},
     patience::Patience,
@@ -70,6 +71,7 @@ pub struct Joiner {
     settings: Settings,
     instruments: Instruments,
     lags: Lags,
+    spans: Spans,
 }
 
 impl Joiner {
@@ -80,7 +82,8 @@ impl Joiner {
         let patience = Patience { check, stop, runtime, backoff, pauses };
         let desk = Desk { store, patience, unknown_wait: settings.unknown_wait };
         let (instruments, lags) = (Instruments::new(), Lags::new());
-        Self { exchange, desk, references, settings: settings.clone(), instruments, lags }
+        let spans = Spans::new(Tracer::current());
+        Self { exchange, desk, references, settings: settings.clone(), instruments, lags, spans }
     }
 
     /// Runs until it is asked to stop: then it finishes the round in hand, unless that waits for a verdict or the store.
@@ -150,6 +153,7 @@ impl Joiner {
         let outbox = counted.outbox().map_err(StoreError::Refused)?;
         self.commit(outbox, deliveries)?;
         fault::point("feedback_after_commit");
+        self.spans.tell(deliveries, &settled, now, clock::now());
 
         for outcome in Outcome::ALL {
             let count = settled.iter().filter(|one| one.outcome == outcome).count();
