@@ -127,7 +127,7 @@ mod tests {
     fn some() -> Vec<Delivery> {
         let label = |id: &str| {
             let (id, label) = (id.to_owned(), "positive".to_owned());
-            serde_json::to_string(&Feedback { id, label, by: None, given_at: None }).unwrap()
+            serde_json::to_string(&Feedback { id, label, by: None, given_at: Some(AT) }).unwrap()
         };
         vec![
             delivery(0, &label("one"), "01"),
