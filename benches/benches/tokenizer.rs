@@ -16,12 +16,7 @@ const PAGE: usize = 20;
 fn main() -> anyhow::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     let bundle = Repository::directory(MODELS).open(&"sentiment@1".parse()?)?;
-    let manifest = bundle.manifest();
-    let tokenizer = Tokenizer::from_bytes(
-        bundle.tokenizer(),
-        &manifest.tokenizer.unknown,
-        manifest.max_tokens,
-    )?;
+    let tokenizer = Tokenizer::try_from(&bundle)?;
     let mut group = criterion.benchmark_group("tokenizer");
     for (name, text) in [
         ("plain sentence", PLAIN.to_owned()),

@@ -219,9 +219,7 @@ async fn watch(kafka: &KafkaSettings, replicas: &mut [Service]) -> anyhow::Resul
 
 /// `count` texts of `tokens` tokens, special ones included, no two alike.
 fn texts(bundle: &Bundle, tokens: usize, count: usize) -> anyhow::Result<Vec<String>> {
-    let manifest = bundle.manifest();
-    let unknown = &manifest.tokenizer.unknown;
-    let tokenizer = Tokenizer::from_bytes(bundle.tokenizer(), unknown, manifest.max_tokens)?;
+    let tokenizer = Tokenizer::try_from(bundle)?;
     let words = tokens.saturating_sub(tokenizer.special().count());
     let texts: Vec<String> = (0..count).map(|number| text(number, words)).collect();
     let sample = texts.first().context("no texts")?;

@@ -122,12 +122,7 @@ fn read(bundle: &Bundle, argument: &str) -> anyhow::Result<DataSet> {
         } else {
             Box::new(file)
         };
-    let manifest = bundle.manifest();
-    let tokenizer = Tokenizer::from_bytes(
-        bundle.tokenizer(),
-        &manifest.tokenizer.unknown,
-        manifest.max_tokens,
-    )?;
+    let tokenizer = Tokenizer::try_from(bundle)?;
     let mut texts = Vec::new();
     for line in BufReader::new(lines).lines() {
         let Labelled { text, label } = serde_json::from_str(&line?)?;
@@ -142,7 +137,7 @@ fn read(bundle: &Bundle, argument: &str) -> anyhow::Result<DataSet> {
         rows_max: NonZeroUsize::MIN.saturating_add(31),
         tokens_max: NonZeroUsize::MIN.saturating_add(1_023),
     };
-    let planned = batcher::plan(&counts, &shapes(manifest.max_tokens), limits);
+    let planned = batcher::plan(&counts, &shapes(bundle.manifest().max_tokens), limits);
     let batches = planned.into_iter().map(|planned| {
         let chosen = || planned.positions.iter().filter_map(|&position| texts.get(position));
         Batch {

@@ -45,6 +45,16 @@ pub enum LoadError {
     SelfCheck(#[from] SelfCheckFailed),
 }
 
+/// Reads the tokenizer of a bundle.
+impl TryFrom<&Bundle> for Tokenizer {
+    type Error = UnusableTokenizer;
+
+    fn try_from(bundle: &Bundle) -> Result<Self, Self::Error> {
+        let manifest = bundle.manifest();
+        Self::from_bytes(bundle.tokenizer(), &manifest.tokenizer.unknown, manifest.max_tokens)
+    }
+}
+
 impl<'a> From<&'a Bundle> for Network<'a> {
     fn from(bundle: &'a Bundle) -> Self {
         let (inputs, outputs) = (&bundle.manifest().inputs, &bundle.manifest().outputs);
@@ -62,11 +72,7 @@ impl<'a> From<&'a Bundle> for Network<'a> {
 /// Makes a pipeline of `bundle` and runs its golden cases. Reads no file: the bundle is in memory. Takes a second or two.
 pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadError> {
     let manifest = bundle.manifest();
-    let tokenizer = Tokenizer::from_bytes(
-        bundle.tokenizer(),
-        &manifest.tokenizer.unknown,
-        manifest.max_tokens,
-    )?;
+    let tokenizer = Tokenizer::try_from(bundle)?;
     let (stated, found) = (manifest.tokenizer.special_tokens, tokenizer.special().count());
     if stated != found {
         return Err(LoadError::SpecialTokens { stated, found });

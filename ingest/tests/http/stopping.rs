@@ -57,16 +57,25 @@ async fn until(address: SocketAddr, path: &str, status: &str) {
     panic!("{path} never answered {status}");
 }
 
-#[tokio::test]
-async fn requests_in_flight_are_answered_while_new_ones_are_refused() {
-    let line = Line::new();
-    let settings = Settings { stop_delay: Duration::from_millis(300), ..Settings::default() };
+/// Serves `line` until the token is cancelled; it is ready.
+async fn serve(
+    line: &Line,
+    settings: Settings,
+) -> (SocketAddr, CancellationToken, JoinSet<anyhow::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let mut serving = JoinSet::new();
     serving.spawn(ingest::serve(listener, line.parts(), settings, stop.clone()));
     until(address, "/readyz", "HTTP/1.1 200").await;
+    (address, stop, serving)
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_answered_while_new_ones_are_refused() {
+    let line = Line::new();
+    let settings = Settings { stop_delay: Duration::from_millis(300), ..Settings::default() };
+    let (address, stop, mut serving) = serve(&line, settings).await;
 
     line.hold();
     let mut clients = JoinSet::new();
@@ -117,12 +126,7 @@ async fn stopping_takes_no_longer_than_its_grace() {
         stop_grace: Duration::from_millis(200),
         ..Settings::default()
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let mut serving = JoinSet::new();
-    serving.spawn(ingest::serve(listener, line.parts(), settings, stop.clone()));
-    until(address, "/readyz", "HTTP/1.1 200").await;
+    let (address, stop, mut serving) = serve(&line, settings).await;
     line.hold();
     let mut clients = JoinSet::new();
     clients.spawn(send(address, post("never judged")));
@@ -139,12 +143,7 @@ async fn connections_are_bounded_and_idle_ones_make_room() {
     let line = Line::new();
     let connections_max = 4.try_into().unwrap();
     let settings = Settings { connections_max, stop_delay: Duration::ZERO, ..Settings::default() };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let mut serving = JoinSet::new();
-    serving.spawn(ingest::serve(listener, line.parts(), settings, stop.clone()));
-    until(address, "/readyz", "HTTP/1.1 200").await;
+    let (address, stop, mut serving) = serve(&line, settings).await;
 
     let (_first, answer) = kept(address, "/livez").await;
     assert!(!answer.contains("connection: close"), "{answer}");
