@@ -137,7 +137,7 @@ impl Writer {
             match self.subscription.commit(progress) {
                 Ok(()) => return Ok(()),
                 Err(SubscribeError::Lost(reason)) => {
-                    info!(reason, "partition lost, its verdicts are read again elsewhere");
+                    info!(reason, "not remembered: what is taken away is read again elsewhere");
                     return Ok(());
                 }
                 Err(SubscribeError::Unavailable(reason)) => {

@@ -86,6 +86,11 @@ impl Ledger {
             .map(|(topic, number)| format!("{topic}-{number} was revoked with records in hand"))
     }
 
+    /// Notes that a partition was taken away, for a reader whose other partitions need not be read anew for that.
+    pub(crate) fn forgive(&mut self) {
+        self.lost = None;
+    }
+
     /// The partitions with records in hand.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = &Partition> {
         self.held.keys()

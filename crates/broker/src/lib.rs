@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod kafka;
 mod ledger;
 pub mod memory;
+mod owed;
 pub mod publish;
 pub mod standing;
 pub mod subscribe;

@@ -20,6 +20,9 @@ pub trait Subscribe: Send {
     fn keep_alive(&mut self) -> Result<(), SubscribeError>;
 
     /// Remembers `progress`, so that a restart reads on from there. A tail, which has no group, remembers nothing.
+    ///
+    /// What is refused in a rebalance or while the broker is away is remembered by a later call or [`poll`](Self::poll), as
+    /// long as its partition stays here. What another has read since is never taken back.
     fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError>;
 
     /// Whether this replica knows which partitions are its own.
@@ -45,8 +48,8 @@ pub enum TailFrom {
 /// Why reading did not go on, by what the caller does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeError {
-    /// A partition was taken away: the progress was not remembered, and its records are delivered again elsewhere. Go on;
-    /// writing a row twice is harmless.
+    /// A partition was taken away, or may be in a rebalance that is on: its progress was not remembered, and where it goes its
+    /// records are delivered again. Go on; writing a row twice is harmless.
     #[error("no longer the owner: {0}")]
     Lost(String),
     /// The broker is away. Back off and call again.

@@ -1,12 +1,13 @@
 //! Reading Kafka at least once: as a member of a group, or from the end of a topic without one.
 
-use std::{fmt, sync::Arc, thread, time::Duration};
+use std::{fmt, mem, sync::Arc, thread, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
+use tracing::debug;
 
 use super::{
     client::{ConnectError, creation_error, is_transient},
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     delivery::{Delivery, Progress},
+    owed::Owed,
     standing::Standing,
     subscribe::{Subscribe, SubscribeError, TailFrom},
 };
@@ -38,6 +40,7 @@ pub struct KafkaSubscribe {
     is_paused: bool,
     /// What came although its partition was to be paused: one that has just been assigned, for instance.
     early: Vec<Delivery>,
+    owed: Owed,
 }
 
 impl KafkaSubscribe {
@@ -60,6 +63,7 @@ impl KafkaSubscribe {
             is_tail: false,
             is_paused: false,
             early: Vec::new(),
+            owed: Owed::default(),
         })
     }
 
@@ -82,7 +86,38 @@ impl KafkaSubscribe {
             is_tail: true,
             is_paused: false,
             early: Vec::new(),
+            owed: Owed::default(),
         })
+    }
+
+    /// Takes `max` records at most, and notes that they are in hand.
+    fn take(
+        &self,
+        max: usize,
+        wait: Duration,
+        into: &mut Vec<Delivery>,
+    ) -> Result<(), SubscribeError> {
+        let membership = self.consumer.context();
+        // What was taken away before matters to its own partitions only, and those are no longer in hand.
+        membership.state().ledger.forgive();
+        let drained = drain(&self.consumer, max, wait, |message| {
+            let delivery = delivery(message, &self.topics);
+            membership.state().ledger.take(&delivery);
+            into.push(delivery);
+        });
+        drained.map_err(|code| SubscribeError::Fatal(code.to_string()))
+    }
+
+    /// Commits what is owed, of partitions that are still here.
+    fn settle(&mut self) -> Result<(), SubscribeError> {
+        let due = self.owed.due(&self.consumer.context().state().ledger);
+        if due.0.is_empty() {
+            return Ok(());
+        }
+        let offsets = offsets(&due).map_err(|error| commit_error(&error))?;
+        self.consumer.commit(&offsets, CommitMode::Sync).map_err(|error| commit_error(&error))?;
+        self.owed.settle(&mut self.consumer.context().state().ledger);
+        Ok(())
     }
 }
 
@@ -157,13 +192,15 @@ impl Subscribe for KafkaSubscribe {
             self.consumer.resume(&assigned).map_err(|error| fatal(&error))?;
             self.is_paused = false;
         }
+        match self.settle() {
+            Err(fatal @ SubscribeError::Fatal(_)) => return Err(fatal),
+            Err(passing) => debug!(%passing, "still not committed"),
+            Ok(()) => {}
+        }
         let early = self.early.len().min(max);
         let mut records: Vec<_> = self.early.drain(..early).collect();
         let wait = if records.is_empty() { wait } else { Duration::ZERO };
-        let drained = drain(&self.consumer, max - early, wait, |message| {
-            records.push(delivery(message, &self.topics));
-        });
-        drained.map_err(|code| SubscribeError::Fatal(code.to_string()))?;
+        self.take(max - early, wait, &mut records)?;
         Ok(records)
     }
 
@@ -172,25 +209,19 @@ impl Subscribe for KafkaSubscribe {
         let assigned = self.consumer.assignment().map_err(|error| fatal(&error))?;
         self.consumer.pause(&assigned).map_err(|error| fatal(&error))?;
         self.is_paused = true;
-        let (topics, early) = (&self.topics, &mut self.early);
-        drain(&self.consumer, 1, Duration::ZERO, |message| early.push(delivery(message, topics)))
-            .map_err(|code| SubscribeError::Fatal(code.to_string()))
+        let mut early = mem::take(&mut self.early);
+        let taken = self.take(1, Duration::ZERO, &mut early);
+        self.early = early;
+        taken
     }
 
     fn commit(&mut self, progress: &Progress) -> Result<(), SubscribeError> {
-        if self.is_tail || progress.0.is_empty() {
+        if self.is_tail {
             return Ok(());
         }
-        let assignment = self.consumer.assignment().map_err(|error| commit_error(&error))?;
-        if let Some((topic, partition)) = progress
-            .0
-            .keys()
-            .find(|(topic, partition)| assignment.find_partition(topic, *partition).is_none())
-        {
-            return Err(SubscribeError::Lost(format!("{topic}-{partition} was revoked")));
-        }
-        let offsets = offsets(progress).map_err(|error| commit_error(&error))?;
-        self.consumer.commit(&offsets, CommitMode::Sync).map_err(|error| commit_error(&error))
+        let lost = self.owed.take_on(progress, &self.consumer.context().state().ledger);
+        self.settle()?;
+        lost.map_or(Ok(()), |reason| Err(SubscribeError::Lost(reason)))
     }
 
     fn is_assigned(&self) -> bool {

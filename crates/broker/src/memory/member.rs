@@ -178,11 +178,6 @@ impl Member {
         Assignment { partitions: self.positions.keys().cloned().collect(), changes: self.changes }
     }
 
-    /// Whether it has this partition.
-    pub(super) fn has(&self, partition: &Partition) -> bool {
-        self.positions.contains_key(partition)
-    }
-
     fn has_work(&self, state: &State) -> bool {
         if state.is_away {
             return false;

@@ -43,6 +43,7 @@ on_each!(
     subscribing::a_tail_starts_where_it_is_told,
     subscribing::a_group_goes_on_from_its_commit,
     subscribing::a_partition_taken_away_is_lost,
+    subscribing::what_stays_is_remembered_though_another_was_taken_away,
     subscribing::staying_alive_neither_delivers_nor_skips,
     subscribing::a_rebalance_is_let_in_while_staying_alive,
     subscribing::lag_is_what_waits,

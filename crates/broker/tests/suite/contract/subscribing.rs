@@ -77,6 +77,29 @@ pub(super) fn a_partition_taken_away_is_lost(cluster: &Cluster) {
     panic!("the second member got nothing");
 }
 
+/// With the partition that stays nobody else will, and if nothing more is written there, no later commit would.
+pub(super) fn what_stays_is_remembered_though_another_was_taken_away(cluster: &Cluster) {
+    let (topic, group) = (cluster.topic("in", 2), unused("group"));
+    cluster.fill(&topic, 0..40);
+    let mut first = cluster.subscribe(&group, &topic);
+    let records = read(first.as_mut(), 40);
+    let mut second = cluster.subscribe(&group, &topic);
+    let mut of_second = Vec::new();
+    for _ in 0..400 {
+        of_second.extend(second.poll(40, Duration::from_millis(50)).unwrap());
+        first.poll(40, Duration::from_millis(50)).unwrap();
+        if !of_second.is_empty() {
+            break;
+        }
+    }
+    let waiting = of_second.first().map(|it| it.partition).expect("the second member got nothing");
+    let stayed = records.iter().filter(|it| it.partition != waiting).count();
+    let lost = first.commit(&Progress::of(&records)).unwrap_err();
+    assert!(matches!(lost, SubscribeError::Lost(_)), "{lost}");
+    first.poll(40, Duration::from_millis(50)).unwrap();
+    assert_eq!(cluster.lag(&group, &topic), 40 - u64::try_from(stayed).unwrap());
+}
+
 /// Long enough for what lies ready in a client to be tempting.
 const ALIVE: usize = 20;
 
