@@ -42,15 +42,42 @@ pub(super) struct Rounded {
     pub(super) zeros: Vec<i32>,
 }
 
-/// What attention works in.
+/// What attention works in, for one head of one sequence. Two numbers of 16 bits are a word.
 #[derive(Debug, Default)]
 pub(super) struct AttentionScratch {
-    /// Keys of one head, sixteen side by side: for each block of sixteen, a line for each dimension.
-    pub(super) keys: Vec<f32>,
+    /// A row of words for each query.
+    pub(super) queries: Vec<i32>,
+    /// For each block of sixteen keys, a line for each of their words.
+    pub(super) keys: Vec<i32>,
+    /// For each sixteen columns of the values, a line for each two tokens.
+    pub(super) values: Vec<i32>,
     /// For each block of keys, a line of scores for each query of the tile.
     pub(super) scores: Vec<f32>,
+    /// For each query of the tile, how much it takes of each token's values, in [`SHARE_STEPS`].
+    pub(super) shares: Vec<i32>,
     /// For each row of the mask, a line for each block of keys.
     pub(super) mask: Vec<f32>,
+}
+
+/// The largest share of a query in integers, and its logarithm: that leaves the values of 512 tokens 9 bits, and those of 64 tokens 12.
+pub(super) const SHARE_STEPS: f32 = 8192.0;
+pub(super) const SHARE_BITS: f32 = 13.0;
+
+/// Up to which magnitude integers of 16 bits may go, so that a sum of `count` products fits 32 bits: of two such integers, or of one and
+/// another up to `other`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small numbers, and ones below 2^31"
+)]
+pub(super) fn reach(count: usize, other: Option<f32>) -> f32 {
+    let each = i32::MAX as usize / count.max(1);
+    let reach = match other {
+        Some(other) => each / other as usize,
+        None => each.isqrt(),
+    };
+    reach.clamp(1, i16::MAX as usize) as f32
 }
 
 /// Memory that is used again from call to call, as large as the largest needed.
@@ -70,15 +97,15 @@ pub(super) fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &m
     buffer.split_at_mut(length).0
 }
 
-/// The same, from where a cache line begins: loads of sixteen lanes would otherwise touch two.
-pub(super) fn aligned(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+/// The same, of numbers of 32 bits, from where a cache line begins: loads of sixteen lanes would otherwise touch two.
+pub(super) fn aligned<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
     let spare = sized(buffer, length + 16);
     let at = spare.as_ptr().align_offset(64).min(16);
     spare.split_at_mut(at).1.split_at_mut(length).0
 }
 
 /// Lines of sixteen, each in one cache line.
-pub(super) fn lines(buffer: &mut Vec<f32>, count: usize) -> &mut [[f32; 16]] {
+pub(super) fn lines<T: Copy + Default>(buffer: &mut Vec<T>, count: usize) -> &mut [[T; 16]] {
     aligned(buffer, count * 16).as_chunks_mut::<16>().0
 }
 

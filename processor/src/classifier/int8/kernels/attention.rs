@@ -1,4 +1,8 @@
-//! Attention in float32: the share of the work is small, and scores are where rounding would be seen.
+//! Attention, in integers of 16 bits: rounding them is not seen beside that of the bytes around them, and two products are summed in one
+//! instruction where float32 does one.
+//!
+//! Queries, keys and values of a head and a sequence have a scale each, and softmax is in float32. Sums of 32 bits never
+//! overflow: with [`reach`] steps on either side not even those of largest magnitudes do.
 
 macro_rules! attention {
     ($features:literal) => {
@@ -14,93 +18,146 @@ macro_rules! attention {
         ) {
             let (tokens, width) = (mask.tokens, heads.count * heads.size);
             let blocks = tokens.div_ceil(16);
-            let AttentionScratch { keys, scores, mask: masks } = scratch;
-            let keys = lines(keys, blocks * heads.size);
+            // Two numbers of 16 bits are a word: of a query or key, and of a query's shares or a column of values.
+            let (words, pairs) = (heads.size / 2, blocks * 8);
+            let AttentionScratch { queries, keys, values, scores, shares, mask: masks } = scratch;
+            let queries = sized(queries, tokens * words);
+            let keys = lines(keys, blocks * words);
+            let values = lines(values, heads.size / 16 * pairs);
             let scores = lines(scores, blocks * ROWS);
+            let shares = sized(shares, ROWS * pairs);
             let masks = lines(masks, blocks * mask.queries);
             spread(mask, masks, blocks);
             for head in 0..heads.count {
-                let [queries, head_keys, values] = inputs.map(|input| &input[head * heads.size..]);
-                turn(head_keys, stride, tokens, heads.size, keys);
+                let head_rows = |input: usize| {
+                    let rows = inputs[input][head * heads.size..].chunks(stride);
+                    rows.take(tokens).map(|row| &row[..heads.size])
+                };
+                let even = reach(heads.size, None);
+                let (query_steps, query_scale) = steps_of(head_rows(0), even);
+                let (key_steps, key_scale) = steps_of(head_rows(1), even);
+                let (value_steps, value_scale) =
+                    steps_of(head_rows(2), reach(tokens, Some(SHARE_STEPS)));
+                for (row, words) in head_rows(0).zip(queries.chunks_exact_mut(words)) {
+                    into_words(row, query_steps, words);
+                }
+                turn(head_rows(1), key_steps, words, keys);
+                pair(head_rows(2), value_steps, pairs, values);
+                let scale = query_scale * key_scale * heads.scale * std::f32::consts::LOG2_E;
                 for first in (0..tokens).step_by(ROWS) {
                     let mut rows = [&queries[..0]; ROWS];
                     for (index, row) in rows.iter_mut().enumerate() {
-                        *row = &queries[(first + index).min(tokens - 1) * stride..][..heads.size];
+                        *row = &queries[(first + index).min(tokens - 1) * words..][..words];
                     }
                     let mut at = 0;
                     while at + BLOCKS <= blocks {
-                        score::<BLOCKS>(
-                            &rows,
-                            &keys[at * heads.size..],
-                            heads.size,
-                            &mut scores[at * ROWS..],
-                        );
+                        score::<BLOCKS>(&rows, &keys[at * words..], &mut scores[at * ROWS..]);
                         at += BLOCKS;
                     }
                     while at < blocks {
-                        score::<1>(
-                            &rows,
-                            &keys[at * heads.size..],
-                            heads.size,
-                            &mut scores[at * ROWS..],
-                        );
+                        score::<1>(&rows, &keys[at * words..], &mut scores[at * ROWS..]);
                         at += 1;
                     }
-                    let mut shares = [0.0; ROWS];
-                    for (index, share) in shares.iter_mut().enumerate() {
+                    let mut scales = [0.0; ROWS];
+                    for (index, of_row) in scales.iter_mut().enumerate() {
                         let row =
                             if mask.queries == 1 { 0 } else { (first + index).min(tokens - 1) };
-                        *share =
-                            soften(index, scores, &masks[row * blocks..][..blocks], heads.scale);
+                        let masks = &masks[row * blocks..][..blocks];
+                        let shares = &mut shares[index * pairs..][..pairs];
+                        *of_row = value_scale / soften(index, scores, masks, scale, shares);
+                    }
+                    let mut rows = [&shares[..0]; ROWS];
+                    for (row, shares) in rows.iter_mut().zip(shares.chunks_exact(pairs)) {
+                        *row = shares;
                     }
                     let into = &mut output[first * width + head * heads.size..];
-                    let rows = ROWS.min(tokens - first);
+                    let scales = &scales[..ROWS.min(tokens - first)];
                     let mut from = 0;
                     while from + 16 * BLOCKS <= heads.size {
-                        weigh::<BLOCKS>(
-                            scores,
-                            &shares,
-                            &values[from..],
-                            stride,
-                            tokens,
-                            &mut into[from..],
-                            width,
-                            rows,
-                        );
+                        let values = &values[from / 16 * pairs..];
+                        weigh::<BLOCKS>(&rows, values, scales, &mut into[from..], width);
                         from += 16 * BLOCKS;
                     }
                     while from < heads.size {
-                        weigh::<1>(
-                            scores,
-                            &shares,
-                            &values[from..],
-                            stride,
-                            tokens,
-                            &mut into[from..],
-                            width,
-                            rows,
-                        );
+                        let values = &values[from / 16 * pairs..];
+                        weigh::<1>(&rows, values, scales, &mut into[from..], width);
                         from += 16;
                     }
                 }
             }
         }
 
-        /// Keys of one head with sixteen tokens side by side.
+        /// What `rows` are multiplied by to be integers up to `reach`, and what such an integer stands for.
         #[target_feature(enable = $features)]
         #[inline]
-        fn turn(keys: &[f32], stride: usize, tokens: usize, size: usize, into: &mut [[f32; 16]]) {
-            for (block, into) in into.chunks_exact_mut(size).enumerate() {
-                for lane in 0..16.min(tokens - block * 16) {
-                    let key = &keys[(block * 16 + lane) * stride..][..size];
-                    for (into, value) in into.iter_mut().zip(key) {
-                        into[lane] = *value;
+        fn steps_of<'a>(rows: impl Iterator<Item = &'a [f32]>, reach: f32) -> (f32, f32) {
+            let (mut low, mut high, mut nothing) = (splat(0.0), splat(0.0), splat(0.0));
+            for row in rows {
+                for values in row.as_chunks::<16>().0 {
+                    let values = load(values);
+                    low = minimum(low, values);
+                    high = maximum(high, values);
+                    // Zero, unless one of the values is no number: least and most do not tell.
+                    nothing = fused(values, splat(0.0), nothing);
+                }
+            }
+            let most = largest(maximum(high, minus(splat(0.0), low))).max(1e-12);
+            (reach / most, most / reach + total(nothing))
+        }
+
+        /// One row, two values a word.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn into_words(row: &[f32], steps: f32, words: &mut [i32]) {
+            for (values, words) in row.as_chunks::<16>().0.iter().zip(words.as_chunks_mut().0) {
+                *words = to_words(rounded(times(load(values), splat(steps))));
+            }
+        }
+
+        /// Keys of one head with sixteen tokens side by side: a line for each word.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn turn<'a>(
+            keys: impl Iterator<Item = &'a [f32]>,
+            steps: f32,
+            words: usize,
+            into: &mut [[i32; 16]],
+        ) {
+            for (token, key) in keys.enumerate() {
+                let into = &mut into[token / 16 * words..][..words];
+                let values = key.as_chunks::<16>().0;
+                for (values, into) in values.iter().zip(into.as_chunks_mut::<8>().0) {
+                    let words = to_words(rounded(times(load(values), splat(steps))));
+                    for (line, word) in into.iter_mut().zip(words) {
+                        line[token % 16] = word;
                     }
                 }
             }
         }
 
-        /// The mask as lines; what stands beyond the last token is masked.
+        /// Values of one head with two tokens in a word: for sixteen columns, a line for each pair of tokens. Zero beyond the last.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn pair<'a>(
+            mut rows: impl Iterator<Item = &'a [f32]>,
+            steps: f32,
+            pairs: usize,
+            into: &mut [[i32; 16]],
+        ) {
+            for at in 0..pairs {
+                let [first, second] = [rows.next(), rows.next()]
+                    .map(|row| row.unwrap_or_default().as_chunks::<16>().0);
+                for (column, into) in into.iter_mut().skip(at).step_by(pairs).enumerate() {
+                    let [first, second] = [first, second].map(|row| match row.get(column) {
+                        Some(values) => times(load(values), splat(steps)),
+                        None => splat(0.0),
+                    });
+                    *into = joined(rounded(first), rounded(second));
+                }
+            }
+        }
+
+        /// The mask as lines, for scores that are powers of two; what stands beyond the last token is masked.
         #[target_feature(enable = $features)]
         #[inline]
         fn spread(mask: Mask<'_>, into: &mut [[f32; 16]], blocks: usize) {
@@ -110,7 +167,7 @@ macro_rules! attention {
             {
                 for (values, into) in row.chunks(16).zip(into) {
                     for (value, into) in values.iter().zip(into) {
-                        *into = *value;
+                        *into = (*value * std::f32::consts::LOG2_E).max(BEYOND);
                     }
                 }
             }
@@ -120,42 +177,27 @@ macro_rules! attention {
         #[target_feature(enable = $features)]
         #[inline]
         fn score<const N: usize>(
-            queries: &[&[f32]; ROWS],
-            keys: &[[f32; 16]],
-            size: usize,
+            queries: &[&[i32]; ROWS],
+            keys: &[[i32; 16]],
             scores: &mut [[f32; 16]],
         ) {
-            let mut sums = [[splat(0.0); N]; ROWS];
-            let mut blocks = [&keys[..0]; N];
-            for (index, block) in blocks.iter_mut().enumerate() {
-                *block = &keys[index * size..][..size];
-            }
-            for query in queries {
-                assert!(query.len() == size);
-            }
-            for dimension in 0..size {
-                let mut lines = [splat(0.0); N];
-                for (line, block) in lines.iter_mut().zip(&blocks) {
-                    *line = load(&block[dimension]);
-                }
-                for (sums, query) in sums.iter_mut().zip(queries) {
-                    let query = splat(query[dimension]);
-                    for (sum, line) in sums.iter_mut().zip(lines) {
-                        *sum = fused(query, line, *sum);
-                    }
-                }
-            }
-            for (row, sums) in sums.iter().enumerate() {
+            for (row, sums) in sums_of_pairs::<N>(queries, keys).iter().enumerate() {
                 for (block, sum) in sums.iter().enumerate() {
-                    scores[block * ROWS + row] = store(*sum);
+                    scores[block * ROWS + row] = store(to_floats(*sum));
                 }
             }
         }
 
-        /// Makes the scores of the tile's `row` exponentials, the largest 1, and returns what makes them sum to one.
+        /// Shares of the tile's `row`: powers of two of its scores, the largest of them [`SHARE_STEPS`]. Returns what they sum to.
         #[target_feature(enable = $features)]
         #[inline]
-        fn soften(row: usize, scores: &mut [[f32; 16]], mask: &[[f32; 16]], scale: f32) -> f32 {
+        fn soften(
+            row: usize,
+            scores: &mut [[f32; 16]],
+            mask: &[[f32; 16]],
+            scale: f32,
+            shares: &mut [i32],
+        ) -> f32 {
             let scores = scores.as_chunks_mut::<ROWS>().0;
             let mut most = splat(f32::MIN);
             for (scores, mask) in scores.iter_mut().zip(mask) {
@@ -164,68 +206,78 @@ macro_rules! attention {
                 most = maximum(most, masked);
             }
             let most = splat(largest(most));
-            let mut sum = splat(0.0);
-            for scores in scores {
-                let raised = exponential(minus(load(&scores[row]), most));
-                scores[row] = store(raised);
-                sum = plus(sum, raised);
+            let mut sum = no_sums();
+            for (scores, shares) in scores.iter().zip(shares.as_chunks_mut().0) {
+                let share = rounded(power(minus(load(&scores[row]), most)));
+                *shares = to_words(share);
+                sum = added(sum, share);
             }
-            1.0 / total(sum)
+            total(to_floats(sum))
         }
 
-        /// The values that `rows` queries of the tile attend to, `16 N` columns of them.
+        /// The values that queries of the tile attend to, `16 N` columns of them.
         #[target_feature(enable = $features)]
         #[inline]
-        #[expect(clippy::too_many_arguments, reason = "an inner loop, inlined")]
         fn weigh<const N: usize>(
-            scores: &[[f32; 16]],
-            shares: &[f32; ROWS],
-            values: &[f32],
-            stride: usize,
-            tokens: usize,
+            shares: &[&[i32]; ROWS],
+            values: &[[i32; 16]],
+            scales: &[f32],
             into: &mut [f32],
             width: usize,
-            rows: usize,
         ) {
-            let mut sums = [[splat(0.0); N]; ROWS];
-            for (block, scores) in scores.as_chunks::<ROWS>().0.iter().enumerate() {
-                for lane in 0..16.min(tokens - block * 16) {
-                    let value =
-                        values[(block * 16 + lane) * stride..][..16 * N].as_chunks::<16>().0;
-                    let mut lines = [splat(0.0); N];
-                    for (line, value) in lines.iter_mut().zip(value) {
-                        *line = load(value);
-                    }
-                    for (sums, scores) in sums.iter_mut().zip(scores) {
-                        let score = splat(scores[lane]);
-                        for (sum, line) in sums.iter_mut().zip(lines) {
-                            *sum = fused(score, line, *sum);
-                        }
-                    }
-                }
-            }
-            for (row, (sums, share)) in sums.iter().zip(shares).enumerate().take(rows) {
+            let sums = sums_of_pairs::<N>(shares, values);
+            for (row, (sums, scale)) in sums.iter().zip(scales).enumerate() {
                 let into = into[row * width..][..16 * N].as_chunks_mut::<16>().0;
                 for (into, sum) in into.iter_mut().zip(sums) {
-                    *into = store(times(*sum, splat(*share)));
+                    *into = store(times(to_floats(*sum), splat(*scale)));
                 }
             }
         }
 
-        /// e^x for x of 0 and below, within a millionth of itself; never less than e^-87.
+        /// Sums of `rows` times `N` blocks of sixteen columns, one after the other, of as many lines as a row has words.
         #[target_feature(enable = $features)]
         #[inline]
-        fn exponential(values: Lanes) -> Lanes {
-            let powers = times(maximum(values, splat(-87.0)), splat(std::f32::consts::LOG2_E));
-            let whole = floor(powers);
-            let rest = minus(powers, whole);
-            let mut sum = splat(1.877_576_7e-3);
-            for coefficient in
-                [8.989_34e-3, 5.582_631_8e-2, 2.401_536_1e-1, 6.931_531e-1, 9.999_999_4e-1]
-            {
+        fn sums_of_pairs<const N: usize>(
+            rows: &[&[i32]; ROWS],
+            lines: &[[i32; 16]],
+        ) -> [[Sums; N]; ROWS] {
+            let words = rows[0].len();
+            let mut blocks = [&lines[..0]; N];
+            for (index, block) in blocks.iter_mut().enumerate() {
+                *block = &lines[index * words..][..words];
+            }
+            for row in rows {
+                assert!(row.len() == words);
+            }
+            let mut sums = [[no_sums(); N]; ROWS];
+            for word in 0..words {
+                let mut lines = [no_sums(); N];
+                for (line, block) in lines.iter_mut().zip(&blocks) {
+                    *line = words_of(&block[word]);
+                }
+                for (sums, row) in sums.iter_mut().zip(rows) {
+                    let word = broadcast(row[word]);
+                    for (sum, line) in sums.iter_mut().zip(lines) {
+                        *sum = products_of_pairs(*sum, word, line);
+                    }
+                }
+            }
+            sums
+        }
+
+        /// [`SHARE_STEPS`] times 2^x for x of 0 and below, within three millionths of itself; for x below -30 nothing that would not be
+        /// rounded to zero. The coefficients are those that make the largest relative error least (Lawson's algorithm).
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn power(values: Lanes) -> Lanes {
+            let values = maximum(values, splat(-30.0));
+            let whole = floor(values);
+            let rest = minus(values, whole);
+            let mut sum = splat(0.013_534_168);
+            for coefficient in [0.052_011_46, 0.241_442_76, 0.693_003_83, 1.000_002_6] {
                 sum = fused(sum, rest, splat(coefficient));
             }
-            doubled(sum, whole)
+            doubled(sum, plus(whole, splat(SHARE_BITS)))
         }
     };
 }

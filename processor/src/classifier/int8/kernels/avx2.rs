@@ -11,7 +11,10 @@ use std::arch::x86_64::*;
 
 use super::super::{
     weights::{Heads, Layout, Line, Norm, Weights},
-    work::{AttentionScratch, Mask, Rounded, Scratch, Work, aligned, lines, sized},
+    work::{
+        AttentionScratch, Mask, Rounded, SHARE_BITS, SHARE_STEPS, Scratch, Work, aligned, lines,
+        reach, sized,
+    },
 };
 
 /// Numbers are summed by two; eight sums of a tile and two halves of a line fit the sixteen registers.
@@ -28,6 +31,7 @@ const BEYOND: f32 = -1e30;
 lanes_in_halves!("avx2,fma");
 halves! { "avx2,fma",
     fn to_bytes(values: Lanes) -> [i32; WORDS] { bytemuck::cast(to_shorts(values)) }
+    fn products_of_pairs(sums: Sums, word: __m256i, line: Sums) -> Sums { products(sums, word, line) }
     fn products(sums: Sums, word: __m256i, weights: Sums) -> Sums {
         [
             _mm256_add_epi32(sums[0], _mm256_madd_epi16(word, weights[0])),

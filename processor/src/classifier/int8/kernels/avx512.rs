@@ -8,7 +8,10 @@ use std::arch::x86_64::*;
 
 use super::super::{
     weights::{Heads, Layout, Line, Norm, Weights},
-    work::{AttentionScratch, Mask, Rounded, Scratch, Work, aligned, lines, sized},
+    work::{
+        AttentionScratch, Mask, Rounded, SHARE_BITS, SHARE_STEPS, Scratch, Work, aligned, lines,
+        reach, sized,
+    },
 };
 
 /// Bytes are summed by four; 24 sums of a tile and three lines fill the 32 registers.
@@ -57,6 +60,16 @@ lanes! {
     }
     fn broadcast(word: i32) -> __m512i { _mm512_set1_epi32(word) }
     fn line(bytes: &Line) -> __m512i { bytemuck::cast(bytes.0) }
+    // Sixteen integers of 16 bits, in order, two a word.
+    fn to_words(values: Sums) -> [i32; 8] { bytemuck::cast(_mm512_cvtsepi32_epi16(values)) }
+    // One of 16 bits of either in each word.
+    fn joined(first: Sums, second: Sums) -> [i32; 16] {
+        bytemuck::cast(_mm512_mask_blend_epi16(0xaaaa_aaaa, first, _mm512_slli_epi32::<16>(second)))
+    }
+    fn rounded(values: Lanes) -> Sums { _mm512_cvtps_epi32(values) }
+    fn added(a: Sums, b: Sums) -> Sums { _mm512_add_epi32(a, b) }
+    fn words_of(line: &[i32; 16]) -> Sums { bytemuck::cast(*line) }
+    fn products_of_pairs(sums: Sums, word: __m512i, line: Sums) -> Sums { _mm512_dpwssd_epi32(sums, word, line) }
     fn products(sums: Sums, word: __m512i, weights: __m512i) -> Sums { _mm512_dpbusd_epi32(sums, word, weights) }
 }
 

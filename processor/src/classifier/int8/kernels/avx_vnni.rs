@@ -8,7 +8,10 @@ use std::arch::x86_64::*;
 
 use super::super::{
     weights::{Heads, Layout, Line, Norm, Weights},
-    work::{AttentionScratch, Mask, Rounded, Scratch, Work, aligned, lines, sized},
+    work::{
+        AttentionScratch, Mask, Rounded, SHARE_BITS, SHARE_STEPS, Scratch, Work, aligned, lines,
+        reach, sized,
+    },
 };
 
 /// Bytes are summed by four; eight sums of a tile and two halves of a line fit the sixteen registers.
@@ -25,6 +28,9 @@ const BEYOND: f32 = -1e30;
 lanes_in_halves!("avx2,fma,avxvnni");
 bytes_in_halves!("avx2,fma,avxvnni");
 halves! { "avx2,fma,avxvnni",
+    fn products_of_pairs(sums: Sums, word: __m256i, line: Sums) -> Sums {
+        [_mm256_dpwssd_avx_epi32(sums[0], word, line[0]), _mm256_dpwssd_avx_epi32(sums[1], word, line[1])]
+    }
     fn products(sums: Sums, word: __m256i, weights: Sums) -> Sums {
         [_mm256_dpbusd_avx_epi32(sums[0], word, weights[0]), _mm256_dpbusd_avx_epi32(sums[1], word, weights[1])]
     }

@@ -46,6 +46,21 @@ macro_rules! lanes_in_halves {
                 let bounded = _mm256_max_epi16(_mm256_min_epi16(packed, _mm256_set1_epi16(255)), _mm256_setzero_si256());
                 _mm256_permute4x64_epi64::<0b11_01_10_00>(bounded)
             }
+            // Sixteen integers of 16 bits, in order, two a word.
+            fn to_words(values: Sums) -> [i32; 8] {
+                let packed = _mm256_packs_epi32(values[0], values[1]);
+                bytemuck::cast(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed))
+            }
+            // One of 16 bits of either in each word.
+            fn joined(first: Sums, second: Sums) -> [i32; 16] {
+                let half = |index: usize| {
+                    _mm256_blend_epi16::<0b1010_1010>(first[index], _mm256_slli_epi32::<16>(second[index]))
+                };
+                bytemuck::cast([half(0), half(1)])
+            }
+            fn rounded(values: Lanes) -> Sums { [_mm256_cvtps_epi32(values[0]), _mm256_cvtps_epi32(values[1])] }
+            fn added(a: Sums, b: Sums) -> Sums { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+            fn words_of(line: &[i32; 16]) -> Sums { bytemuck::cast(*line) }
             fn no_sums() -> Sums { [_mm256_setzero_si256(); 2] }
             fn without(sums: Sums, zero: i32, columns: &[i32; 16]) -> Sums {
                 let columns: Sums = bytemuck::cast(*columns);

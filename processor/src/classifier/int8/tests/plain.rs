@@ -2,7 +2,7 @@
 
 use super::super::{
     weights::{Heads, Matrix, Norm},
-    work::Mask,
+    work::{Mask, SHARE_STEPS, reach},
 };
 
 fn wide(value: f32) -> f64 {
@@ -114,4 +114,42 @@ pub(super) fn attended(inputs: [&[f32]; 3], heads: Heads, mask: Mask<'_>) -> Vec
         }
     }
     output
+}
+
+/// How far 16 bits may be off [`attended()`]: half a step of each number, in the scores, the shares and the values.
+pub(super) fn attention_error(inputs: [&[f32]; 3], heads: Heads, mask: Mask<'_>) -> Vec<f64> {
+    let (tokens, width) = (mask.tokens, heads.count * heads.size);
+    let even = wide(reach(heads.size, None));
+    let reaches = [even, even, wide(reach(tokens, Some(SHARE_STEPS)))];
+    let mut bounds = vec![0.0; inputs[0].len()];
+    for row in 0..inputs[0].len() / (tokens * width) {
+        for head in 0..heads.count {
+            let part = |input: usize, token: usize| {
+                let at = (row * tokens + token) * width + head * heads.size;
+                &inputs[input][at..at + heads.size]
+            };
+            let most = [0, 1, 2].map(|input| {
+                let all = (0..tokens).flat_map(|token| part(input, token));
+                wide(all.fold(0.0_f32, |most, value| most.max(value.abs())))
+            });
+            let step = |input: usize| most[input] / reaches[input] / 2.0;
+            let size = |input: usize, token: usize| {
+                part(input, token).iter().map(|value| wide(value.abs())).sum::<f64>()
+            };
+            let longest =
+                |input: usize| (0..tokens).map(|token| size(input, token)).fold(0.0_f64, f64::max);
+            let dimensions = f64::from(u32::try_from(heads.size).unwrap());
+            let score =
+                longest(0) * step(1) + longest(1) * step(0) + dimensions * step(0) * step(1);
+            let weights = (2.0 * score * wide(heads.scale)).exp_m1();
+            // The largest share is a whole one, so that all of them together are at least one.
+            let shares = f64::from(u32::try_from(tokens).unwrap()) / wide(SHARE_STEPS);
+            let bound = step(2) + (2.0 * weights + shares) * most[2] + 1e-4;
+            for token in 0..tokens {
+                let at = (row * tokens + token) * width + head * heads.size;
+                bounds[at..at + heads.size].fill(bound);
+            }
+        }
+    }
+    bounds
 }
