@@ -31,8 +31,9 @@ use serde::{Deserialize, Serialize};
 
 use self::measured::{cpu_seconds, resident};
 
-/// Tokens of a file that speed is measured on, in each round: some seconds of float32.
-const TOKENS_TIMED: usize = 6_000;
+/// Tokens of a file that speed is measured on, in each round: some seconds of float32, and so many that the ticks which processor time is
+/// told in are not seen.
+const TOKENS_TIMED: usize = 20_000;
 /// Times that every engine has its turn; the fastest counts.
 const ROUNDS: usize = 5;
 
