@@ -89,6 +89,9 @@ pub(super) struct Scratch {
     pub(super) attention: AttentionScratch,
 }
 
+/// What is added to the score of a token that is not to be seen is less. Exporters add -10,000 to the scores of padding, or the least number there is.
+pub(super) const HIDDEN: f32 = -5_000.0;
+
 /// The first `length` of `buffer`, which grows if it has to.
 pub(super) fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
     if buffer.len() < length {
@@ -110,6 +113,16 @@ pub(super) fn lines<T: Copy + Default>(buffer: &mut Vec<T>, count: usize) -> &mu
 }
 
 impl Mask<'_> {
+    /// Whether no query of the sequence sees `token`: scores are never so far apart that it could have a share.
+    pub(super) fn hides(self, token: usize) -> bool {
+        self.queries == 1 && self.values.get(token).is_some_and(|value| *value < HIDDEN)
+    }
+
+    /// How many tokens of the sequence may have a share.
+    pub(super) fn seen(self) -> usize {
+        (0..self.tokens).filter(|token| !self.hides(*token)).count()
+    }
+
     /// The part of the sequence at `position`, with one row if all its rows are the same: exporters spread a mask over the
     /// queries that does not depend on them.
     pub(super) fn of(self, position: usize) -> Self {

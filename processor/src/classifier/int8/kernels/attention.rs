@@ -34,10 +34,16 @@ macro_rules! attention {
                     rows.take(tokens).map(|row| &row[..heads.size])
                 };
                 let even = reach(heads.size, None);
-                let (query_steps, query_scale) = steps_of(head_rows(0), even);
-                let (key_steps, key_scale) = steps_of(head_rows(1), even);
+                // Padding has no say in the scales, so that a text is the same whatever it is padded to. What of it does not fit is cut
+                // off, or wraps around in a sum, and has a share of zero.
+                let counted = |input: usize| {
+                    let rows = head_rows(input).enumerate();
+                    rows.filter(|(token, _)| !mask.hides(*token)).map(|(_, row)| row)
+                };
+                let (query_steps, query_scale) = steps_of(counted(0), even);
+                let (key_steps, key_scale) = steps_of(counted(1), even);
                 let (value_steps, value_scale) =
-                    steps_of(head_rows(2), reach(tokens, Some(SHARE_STEPS)));
+                    steps_of(counted(2), reach(mask.seen(), Some(SHARE_STEPS)));
                 for (row, words) in head_rows(0).zip(queries.chunks_exact_mut(words)) {
                     into_words(row, query_steps, words);
                 }
@@ -167,7 +173,9 @@ macro_rules! attention {
             {
                 for (values, into) in row.chunks(16).zip(into) {
                     for (value, into) in values.iter().zip(into) {
-                        *into = (*value * std::f32::consts::LOG2_E).max(BEYOND);
+                        if HIDDEN <= *value {
+                            *into = *value * std::f32::consts::LOG2_E;
+                        }
                     }
                 }
             }

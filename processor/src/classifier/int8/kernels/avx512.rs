@@ -9,8 +9,8 @@ use std::arch::x86_64::*;
 use super::super::{
     weights::{Heads, Layout, Line, Norm, Weights},
     work::{
-        AttentionScratch, Mask, Rounded, SHARE_BITS, SHARE_STEPS, Scratch, Work, aligned, lines,
-        reach, sized,
+        AttentionScratch, HIDDEN, Mask, Rounded, SHARE_BITS, SHARE_STEPS, Scratch, Work, aligned,
+        lines, reach, sized,
     },
 };
 
