@@ -10,6 +10,7 @@
 //! - [`stub`]: an engine without a network, for tests
 
 pub mod engine;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other CPU has kernels"))]
 mod int8;
 pub mod kernel;
 pub mod shapes;
