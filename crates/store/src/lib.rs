@@ -4,7 +4,7 @@
 //! - [`VerdictStore`]: the contract, held by one suite for every store (`tests/contract.rs`)
 //! - [`row`]: a verdict to be written, and which of two wins; [`refused`]: a record that could not become a row
 //! - [`judged`]: a window of verdicts that was judged for drift
-//! - [`page`]: what is read a page at a time; [`digest`]: all rows in one number
+//! - [`page`]: what is read a page at a time; [`digest()`]: all rows in one number
 //! - [`settings`] and [`connect()`]: from settings to a store
 //! - [`cql`]: a cluster; [`sqlite`]: one file, for a laptop; [`memory`]: none, for tests
 

@@ -5,7 +5,7 @@
 //! # Layout
 //! - [`KafkaSettings`]: addresses and properties
 //! - [`KafkaPublish`], [`KafkaExchange`], [`KafkaSubscribe`]: the three traits
-//! - [`KafkaScan`]: what a topic holds now; [`settled`]: once open transactions have ended
+//! - [`KafkaScan`]: what a topic holds now; [`settled()`]: once open transactions have ended
 //! - [`TransactionalPublish`]: records all or none, for tools
 //! - [`ensure_topics`], [`delete_records`], [`committed`], [`watermarks`], [`Lag`]: what start-up, tools and overload control ask
 //!   of a cluster

@@ -33,7 +33,7 @@ pub struct Replication(Vec<(String, u8)>);
 #[error("write it as a number of copies, or as DATACENTER:COPIES[,DATACENTER:COPIES...]")]
 pub struct InvalidReplication;
 
-/// What [`migrate`] did, or would do.
+/// What `migrate` did, or would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migration {
     /// The version that the tables had; 0 where there were none.

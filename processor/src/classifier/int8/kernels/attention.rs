@@ -2,7 +2,7 @@
 //! instruction where float32 does one.
 //!
 //! Queries, keys and values of a head and a sequence have a scale each, and softmax is in float32. Sums of 32 bits never
-//! overflow: with [`reach`] steps on either side not even those of largest magnitudes do.
+//! overflow: with [`reach`](super::super::work::reach) steps on either side not even those of largest magnitudes do.
 
 macro_rules! attention {
     ($features:literal) => {
