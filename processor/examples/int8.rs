@@ -113,7 +113,7 @@ fn shapes(tokens_max: usize) -> Shapes {
     Shapes::new(OFFERED, tokens_max)
 }
 
-/// The texts of `NAME=FILE` in the batches that the line would make of them.
+/// The texts of `NAME=FILE` in the batches that the line would make of them in float32.
 fn read(bundle: &Bundle, argument: &str) -> anyhow::Result<DataSet> {
     let (name, path) = argument.split_once('=').context("data is NAME=FILE")?;
     let file = File::open(path).with_context(|| format!("opening {path}"))?;
