@@ -3,6 +3,7 @@
 //! Computed here and not by whoever watches for drift: only here are the token ids and the embedding, which are not kept.
 //! What the bundle's reference has nothing to compare with is not computed, so a bundle without it costs nothing.
 
+mod english;
 mod languages;
 
 use std::sync::LazyLock;
@@ -96,10 +97,14 @@ impl Extractor {
     }
 }
 
-/// The language that `text` looks like, where whatlang calls its own answer reliable.
+/// The language that `text` looks like: English where its small words say so, else what whatlang finds, if it calls its own answer
+/// reliable.
 pub fn language(text: &str) -> Option<&'static str> {
     let end = text.char_indices().nth(LANGUAGE_CHARACTERS_MAX).map_or(text.len(), |(end, _)| end);
     let beginning = text.get(..end)?;
+    if english::is_plain(beginning) {
+        return Some(languages::code(whatlang::Lang::Eng));
+    }
     let info = DETECTOR.detect(beginning).filter(whatlang::Info::is_reliable)?;
     Some(languages::code(info.lang()))
 }

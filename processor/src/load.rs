@@ -9,7 +9,9 @@ use tracing::info;
 use crate::{
     classifier::{
         Arithmetic, Engine, Shapes,
-        engine::{Network, OFFERED, UnusableNetwork, offered_int8},
+        engine::{
+            Network, OFFERED, SMALL_NETWORK_BYTES_MAX, UnusableNetwork, offered_int8, offered_small,
+        },
     },
     features::Extractor,
     pipeline::Pipeline,
@@ -82,9 +84,13 @@ pub fn load(bundle: &Bundle, settings: &Settings) -> Result<Arc<Pipeline>, LoadE
     let classifier =
         Engine::new(bundle.into(), shapes, manifest.format.precision, settings.kernel)?;
     let Arithmetic { precision, kernel } = classifier.arithmetic();
+    let is_small = bundle.model().len() <= SMALL_NETWORK_BYTES_MAX;
     let classifier = match precision {
-        Precision::F32 => classifier,
         Precision::Int8 => classifier.offering(Shapes::new(offered_int8(), manifest.max_tokens)),
+        Precision::F32 if is_small => {
+            classifier.offering(Shapes::new(offered_small(), manifest.max_tokens))
+        }
+        Precision::F32 => classifier,
     };
     let pipeline = Pipeline {
         extractor: Extractor::of(&reference, &tokenizer, manifest.outputs.embedding_size),

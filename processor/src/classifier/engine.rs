@@ -56,6 +56,15 @@ pub fn offered_int8() -> impl Iterator<Item = Shape> {
     lengths.flat_map(move |tokens| rows(tokens).map(move |rows| Shape { tokens, rows }))
 }
 
+/// Largest file of a small network, bytes: its plans are made in a millisecond and hold next to nothing.
+pub const SMALL_NETWORK_BYTES_MAX: usize = 1 << 20;
+
+/// The shapes on offer to a small network in float32, where a call takes longer than what it computes: many rows.
+pub fn offered_small() -> impl Iterator<Item = Shape> {
+    let lengths = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+    lengths.into_iter().flat_map(|tokens| [1, 4, 16, 32].map(|rows| Shape { tokens, rows }))
+}
+
 /// A network that has been read but not yet planned.
 #[derive(Clone, Copy, Debug)]
 pub struct Network<'a> {

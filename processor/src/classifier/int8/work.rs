@@ -42,6 +42,54 @@ pub(super) struct Rounded {
     pub(super) zeros: Vec<i32>,
 }
 
+/// Where a tile of a product lies: its first row of `count`, its first column of `outputs`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) column: usize,
+    pub(super) outputs: usize,
+}
+
+/// Rows of one head among those of all heads, `stride` apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) stride: usize,
+    /// A multiple of sixteen.
+    pub(super) width: usize,
+    pub(super) count: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The row of a token, by sixteen.
+    pub(super) fn row(&self, token: usize) -> &'a [[f32; 16]] {
+        let from = token * self.stride;
+        self.values.get(from..from + self.width).unwrap_or_default().as_chunks().0
+    }
+}
+
+/// One head of one sequence in integers: see [`AttentionScratch`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    pub(super) queries: &'a [i32],
+    pub(super) keys: &'a [[i32; 16]],
+    pub(super) values: &'a [[i32; 16]],
+    pub(super) masks: &'a [[f32; 16]],
+    /// Lines of a row of the mask.
+    pub(super) blocks: usize,
+    /// Of a query or a key.
+    pub(super) words: usize,
+    /// Of tokens.
+    pub(super) pairs: usize,
+    /// 1 where all queries share a row of the mask.
+    pub(super) mask_rows: usize,
+    /// What an integer score stands for, as the power of two that it is made.
+    pub(super) scale: f32,
+    /// What an integer of the values stands for.
+    pub(super) value_scale: f32,
+}
+
 /// What attention works in, for one head of one sequence. Two numbers of 16 bits are a word.
 #[derive(Debug, Default)]
 pub(super) struct AttentionScratch {

@@ -28,111 +28,147 @@ macro_rules! attention {
             let shares = sized(shares, ROWS * pairs);
             let masks = lines(masks, blocks * mask.queries);
             spread(mask, masks, blocks);
+            let even = reach(heads.size, None);
+            let beside_shares = reach(mask.seen(), Some(SHARE_STEPS));
             for head in 0..heads.count {
-                let head_rows = |input: usize| {
-                    let rows = inputs[input][head * heads.size..].chunks(stride);
-                    rows.take(tokens).map(|row| &row[..heads.size])
+                let from = head * heads.size;
+                let of_head = |input: usize| Rows {
+                    values: &inputs[input][from..],
+                    stride,
+                    width: heads.size,
+                    count: tokens,
                 };
-                let even = reach(heads.size, None);
-                // Padding has no say in the scales, so that a text is the same whatever it is padded to. What of it does not fit is cut
-                // off, or wraps around in a sum, and has a share of zero.
-                let counted = |input: usize| {
-                    let rows = head_rows(input).enumerate();
-                    rows.filter(|(token, _)| !mask.hides(*token)).map(|(_, row)| row)
+                let (query_steps, query_scale) = steps_of(of_head(0), mask, even);
+                let (key_steps, key_scale) = steps_of(of_head(1), mask, even);
+                let (value_steps, value_scale) = steps_of(of_head(2), mask, beside_shares);
+                into_words(of_head(0), query_steps, queries);
+                turn(of_head(1), key_steps, keys);
+                pair(of_head(2), value_steps, pairs, values);
+                let head = Head {
+                    queries,
+                    keys,
+                    values,
+                    masks,
+                    blocks,
+                    words,
+                    pairs,
+                    mask_rows: mask.queries,
+                    scale: query_scale * key_scale * heads.scale * std::f32::consts::LOG2_E,
+                    value_scale,
                 };
-                let (query_steps, query_scale) = steps_of(counted(0), even);
-                let (key_steps, key_scale) = steps_of(counted(1), even);
-                let (value_steps, value_scale) =
-                    steps_of(counted(2), reach(mask.seen(), Some(SHARE_STEPS)));
-                for (row, words) in head_rows(0).zip(queries.chunks_exact_mut(words)) {
-                    into_words(row, query_steps, words);
+                let mut first = 0;
+                while first < tokens {
+                    let into = &mut output[first * width + from..];
+                    let left = tokens - first;
+                    first +=
+                        by_quarters!(left, attend_rows(&head, first, scores, shares, into, width));
                 }
-                turn(head_rows(1), key_steps, words, keys);
-                pair(head_rows(2), value_steps, pairs, values);
-                let scale = query_scale * key_scale * heads.scale * std::f32::consts::LOG2_E;
-                for first in (0..tokens).step_by(ROWS) {
-                    let mut rows = [&queries[..0]; ROWS];
-                    for (index, row) in rows.iter_mut().enumerate() {
-                        *row = &queries[(first + index).min(tokens - 1) * words..][..words];
-                    }
-                    let mut at = 0;
-                    while at + BLOCKS <= blocks {
-                        score::<BLOCKS>(&rows, &keys[at * words..], &mut scores[at * ROWS..]);
-                        at += BLOCKS;
-                    }
-                    while at < blocks {
-                        score::<1>(&rows, &keys[at * words..], &mut scores[at * ROWS..]);
-                        at += 1;
-                    }
-                    let mut scales = [0.0; ROWS];
-                    for (index, of_row) in scales.iter_mut().enumerate() {
-                        let row =
-                            if mask.queries == 1 { 0 } else { (first + index).min(tokens - 1) };
-                        let masks = &masks[row * blocks..][..blocks];
-                        let shares = &mut shares[index * pairs..][..pairs];
-                        *of_row = value_scale / soften(index, scores, masks, scale, shares);
-                    }
-                    let mut rows = [&shares[..0]; ROWS];
-                    for (row, shares) in rows.iter_mut().zip(shares.chunks_exact(pairs)) {
-                        *row = shares;
-                    }
-                    let into = &mut output[first * width + head * heads.size..];
-                    let scales = &scales[..ROWS.min(tokens - first)];
-                    let mut from = 0;
-                    while from + 16 * BLOCKS <= heads.size {
-                        let values = &values[from / 16 * pairs..];
-                        weigh::<BLOCKS>(&rows, values, scales, &mut into[from..], width);
-                        from += 16 * BLOCKS;
-                    }
-                    while from < heads.size {
-                        let values = &values[from / 16 * pairs..];
-                        weigh::<1>(&rows, values, scales, &mut into[from..], width);
-                        from += 16;
-                    }
-                }
+            }
+        }
+
+        /// What up to `N` queries from the `first` one on attend to.
+        #[target_feature(enable = $features)]
+        fn attend_rows<const N: usize>(
+            head: &Head<'_>,
+            first: usize,
+            scores: &mut [[f32; 16]],
+            shares: &mut [i32],
+            into: &mut [f32],
+            width: usize,
+        ) {
+            let &Head { words, pairs, blocks, .. } = head;
+            let tokens = head.queries.len() / words;
+            let count = N.min(tokens - first);
+            // The last tile may be short: its last row is done again and dropped.
+            let mut rows = [&head.queries[..0]; N];
+            for (index, row) in rows.iter_mut().enumerate() {
+                *row = &head.queries[(first + index).min(tokens - 1) * words..][..words];
+            }
+            let mut at = 0;
+            while at + BLOCKS <= blocks {
+                score::<N, BLOCKS>(&rows, &head.keys[at * words..], &mut scores[at * N..]);
+                at += BLOCKS;
+            }
+            while at < blocks {
+                score::<N, 1>(&rows, &head.keys[at * words..], &mut scores[at * N..]);
+                at += 1;
+            }
+            let mut masks = [&head.masks[..0]; N];
+            for (index, mask) in masks.iter_mut().enumerate() {
+                let row = (first + index).min(head.mask_rows - 1);
+                *mask = &head.masks[row * blocks..][..blocks];
+            }
+            let scores = &mut scores.as_chunks_mut::<N>().0[..blocks];
+            let scales = soften(scores, &masks, head, &mut shares[..N * pairs]);
+            let mut rows = [&shares[..0]; N];
+            for (row, shares) in rows.iter_mut().zip(shares.chunks_exact(pairs)) {
+                *row = shares;
+            }
+            let mut from = 0;
+            let size = 2 * words;
+            while from + 16 * BLOCKS <= size {
+                let values = &head.values[from / 16 * pairs..];
+                weigh::<N, BLOCKS>(&rows, values, &scales[..count], &mut into[from..], width);
+                from += 16 * BLOCKS;
+            }
+            while from < size {
+                let values = &head.values[from / 16 * pairs..];
+                weigh::<N, 1>(&rows, values, &scales[..count], &mut into[from..], width);
+                from += 16;
             }
         }
 
         /// What `rows` are multiplied by to be integers up to `reach`, and what such an integer stands for.
+        ///
+        /// Padding has no say in it, so that a text is the same whatever it is padded to. What of it does not fit is cut off, or wraps
+        /// around in a sum, and has a share of zero.
         #[target_feature(enable = $features)]
-        #[inline]
-        fn steps_of<'a>(rows: impl Iterator<Item = &'a [f32]>, reach: f32) -> (f32, f32) {
-            let (mut low, mut high, mut nothing) = (splat(0.0), splat(0.0), splat(0.0));
-            for row in rows {
-                for values in row.as_chunks::<16>().0 {
-                    let values = load(values);
-                    low = minimum(low, values);
-                    high = maximum(high, values);
-                    // Zero, unless one of the values is no number: least and most do not tell.
-                    nothing = fused(values, splat(0.0), nothing);
+        fn steps_of(rows: Rows<'_>, mask: Mask<'_>, reach: f32) -> (f32, f32) {
+            let (mut low, mut high) = ([splat(0.0); 2], [splat(0.0); 2]);
+            // Zero, unless one of the values is no number: least and most do not tell.
+            let mut nothing = [splat(0.0); 2];
+            for token in 0..rows.count {
+                if mask.hides(token) {
+                    continue;
+                }
+                let (doubles, last) = rows.row(token).as_chunks::<2>();
+                for double in doubles {
+                    for side in 0..2 {
+                        let values = load(&double[side]);
+                        low[side] = minimum(low[side], values);
+                        high[side] = maximum(high[side], values);
+                        nothing[side] = fused(values, splat(0.0), nothing[side]);
+                    }
+                }
+                for values in last {
+                    low[0] = minimum(low[0], load(values));
+                    high[0] = maximum(high[0], load(values));
+                    nothing[0] = fused(load(values), splat(0.0), nothing[0]);
                 }
             }
+            let low = minimum(low[0], low[1]);
+            let high = maximum(high[0], high[1]);
             let most = largest(maximum(high, minus(splat(0.0), low))).max(1e-12);
-            (reach / most, most / reach + total(nothing))
+            (reach / most, most / reach + total(plus(nothing[0], nothing[1])))
         }
 
-        /// One row, two values a word.
+        /// Two values a word.
         #[target_feature(enable = $features)]
-        #[inline]
-        fn into_words(row: &[f32], steps: f32, words: &mut [i32]) {
-            for (values, words) in row.as_chunks::<16>().0.iter().zip(words.as_chunks_mut().0) {
-                *words = to_words(rounded(times(load(values), splat(steps))));
+        fn into_words(rows: Rows<'_>, steps: f32, into: &mut [i32]) {
+            for (token, into) in into.chunks_exact_mut(rows.width / 2).enumerate() {
+                for (values, words) in rows.row(token).iter().zip(into.as_chunks_mut().0) {
+                    *words = to_words(rounded(times(load(values), splat(steps))));
+                }
             }
         }
 
         /// Keys of one head with sixteen tokens side by side: a line for each word.
         #[target_feature(enable = $features)]
-        #[inline]
-        fn turn<'a>(
-            keys: impl Iterator<Item = &'a [f32]>,
-            steps: f32,
-            words: usize,
-            into: &mut [[i32; 16]],
-        ) {
-            for (token, key) in keys.enumerate() {
+        fn turn(rows: Rows<'_>, steps: f32, into: &mut [[i32; 16]]) {
+            for token in 0..rows.count {
+                let words = rows.width / 2;
                 let into = &mut into[token / 16 * words..][..words];
-                let values = key.as_chunks::<16>().0;
-                for (values, into) in values.iter().zip(into.as_chunks_mut::<8>().0) {
+                for (values, into) in rows.row(token).iter().zip(into.as_chunks_mut::<8>().0) {
                     let words = to_words(rounded(times(load(values), splat(steps))));
                     for (line, word) in into.iter_mut().zip(words) {
                         line[token % 16] = word;
@@ -143,22 +179,18 @@ macro_rules! attention {
 
         /// Values of one head with two tokens in a word: for sixteen columns, a line for each pair of tokens. Zero beyond the last.
         #[target_feature(enable = $features)]
-        #[inline]
-        fn pair<'a>(
-            mut rows: impl Iterator<Item = &'a [f32]>,
-            steps: f32,
-            pairs: usize,
-            into: &mut [[i32; 16]],
-        ) {
-            for at in 0..pairs {
-                let [first, second] = [rows.next(), rows.next()]
-                    .map(|row| row.unwrap_or_default().as_chunks::<16>().0);
-                for (column, into) in into.iter_mut().skip(at).step_by(pairs).enumerate() {
-                    let [first, second] = [first, second].map(|row| match row.get(column) {
-                        Some(values) => times(load(values), splat(steps)),
-                        None => splat(0.0),
-                    });
-                    *into = joined(rounded(first), rounded(second));
+        fn pair(rows: Rows<'_>, steps: f32, pairs: usize, into: &mut [[i32; 16]]) {
+            for (column, into) in into.chunks_exact_mut(pairs).enumerate() {
+                for (at, into) in into.iter_mut().enumerate() {
+                    let mut both = [no_sums(); 2];
+                    for (side, integers) in both.iter_mut().enumerate() {
+                        let token = 2 * at + side;
+                        if token < rows.count {
+                            let values = load(&rows.row(token)[column]);
+                            *integers = rounded(times(values, splat(steps)));
+                        }
+                    }
+                    *into = joined(both[0], both[1]);
                 }
             }
         }
@@ -181,85 +213,99 @@ macro_rules! attention {
             }
         }
 
-        /// Products of the tile's queries with `N` blocks of keys.
+        /// Products of the tile's queries with `B` blocks of keys.
         #[target_feature(enable = $features)]
         #[inline]
-        fn score<const N: usize>(
-            queries: &[&[i32]; ROWS],
+        fn score<const N: usize, const B: usize>(
+            queries: &[&[i32]; N],
             keys: &[[i32; 16]],
             scores: &mut [[f32; 16]],
         ) {
-            for (row, sums) in sums_of_pairs::<N>(queries, keys).iter().enumerate() {
+            for (row, sums) in sums_of_pairs::<N, B>(queries, keys).iter().enumerate() {
                 for (block, sum) in sums.iter().enumerate() {
-                    scores[block * ROWS + row] = store(to_floats(*sum));
+                    scores[block * N + row] = store(to_floats(*sum));
                 }
             }
         }
 
-        /// Shares of the tile's `row`: powers of two of its scores, the largest of them [`SHARE_STEPS`]. Returns what they sum to.
+        /// Shares of the tile's rows: powers of two of their scores, the largest of them [`SHARE_STEPS`]. Returns what the values that
+        /// they weigh are to be multiplied by.
+        ///
+        /// One step for all rows after the other: a row's own steps wait for each other.
         #[target_feature(enable = $features)]
         #[inline]
-        fn soften(
-            row: usize,
-            scores: &mut [[f32; 16]],
-            mask: &[[f32; 16]],
-            scale: f32,
+        fn soften<const N: usize>(
+            scores: &mut [[[f32; 16]; N]],
+            masks: &[&[[f32; 16]]; N],
+            head: &Head<'_>,
             shares: &mut [i32],
-        ) -> f32 {
-            let scores = scores.as_chunks_mut::<ROWS>().0;
-            let mut most = splat(f32::MIN);
-            for (scores, mask) in scores.iter_mut().zip(mask) {
-                let masked = fused(load(&scores[row]), splat(scale), load(mask));
-                scores[row] = store(masked);
-                most = maximum(most, masked);
+        ) -> [f32; N] {
+            let mut most = [splat(f32::MIN); N];
+            for (block, scores) in scores.iter_mut().enumerate() {
+                for ((scores, mask), most) in scores.iter_mut().zip(masks).zip(&mut most) {
+                    let masked = fused(load(scores), splat(head.scale), load(&mask[block]));
+                    *scores = store(masked);
+                    *most = maximum(*most, masked);
+                }
             }
-            let most = splat(largest(most));
-            let mut sum = no_sums();
-            for (scores, shares) in scores.iter().zip(shares.as_chunks_mut().0) {
-                let share = rounded(power(minus(load(&scores[row]), most)));
-                *shares = to_words(share);
-                sum = added(sum, share);
+            let mut peaks = [0.0; N];
+            for (peak, most) in peaks.iter_mut().zip(most) {
+                *peak = largest(most);
             }
-            total(to_floats(sum))
+            let mut sums = [no_sums(); N];
+            for (block, scores) in scores.iter().enumerate() {
+                let each = scores.iter().zip(&peaks).zip(&mut sums);
+                for (row, ((scores, peak), sum)) in each.enumerate() {
+                    let share = rounded(power(minus(load(scores), splat(*peak))));
+                    let shares = &mut shares[row * head.pairs..][..head.pairs];
+                    shares.as_chunks_mut().0[block] = to_words(share);
+                    *sum = added(*sum, share);
+                }
+            }
+            let mut scales = [0.0; N];
+            for (scale, sum) in scales.iter_mut().zip(sums) {
+                *scale = head.value_scale / total(to_floats(sum));
+            }
+            scales
         }
 
-        /// The values that queries of the tile attend to, `16 N` columns of them.
+        /// The values that queries of the tile attend to, `16 B` columns of them.
         #[target_feature(enable = $features)]
         #[inline]
-        fn weigh<const N: usize>(
-            shares: &[&[i32]; ROWS],
+        fn weigh<const N: usize, const B: usize>(
+            shares: &[&[i32]; N],
             values: &[[i32; 16]],
             scales: &[f32],
             into: &mut [f32],
             width: usize,
         ) {
-            let sums = sums_of_pairs::<N>(shares, values);
+            let sums = sums_of_pairs::<N, B>(shares, values);
             for (row, (sums, scale)) in sums.iter().zip(scales).enumerate() {
-                let into = into[row * width..][..16 * N].as_chunks_mut::<16>().0;
+                let into = into[row * width..][..16 * B].as_chunks_mut::<16>().0;
                 for (into, sum) in into.iter_mut().zip(sums) {
                     *into = store(times(to_floats(*sum), splat(*scale)));
                 }
             }
         }
 
-        /// Sums of `rows` times `N` blocks of sixteen columns, one after the other, of as many lines as a row has words.
+        /// Sums of `rows` times `B` blocks of sixteen columns, one after the other, of as many lines as a row has words.
         #[target_feature(enable = $features)]
         #[inline]
-        fn sums_of_pairs<const N: usize>(
-            rows: &[&[i32]; ROWS],
+        fn sums_of_pairs<const N: usize, const B: usize>(
+            rows: &[&[i32]; N],
             lines: &[[i32; 16]],
-        ) -> [[Sums; N]; ROWS] {
+        ) -> [[Sums; B]; N] {
             let words = rows[0].len();
-            let mut blocks = [&lines[..0]; N];
+            let mut blocks = [&lines[..0]; B];
             for (index, block) in blocks.iter_mut().enumerate() {
                 *block = &lines[index * words..][..words];
             }
             for row in rows {
                 assert!(row.len() == words);
             }
-            let mut sums = [[no_sums(); N]; ROWS];
+            let mut sums = [[no_sums(); B]; N];
             for word in 0..words {
-                let mut lines = [no_sums(); N];
+                let mut lines = [no_sums(); B];
                 for (line, block) in lines.iter_mut().zip(&blocks) {
                     *line = words_of(&block[word]);
                 }

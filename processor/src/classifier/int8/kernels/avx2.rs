@@ -10,10 +10,10 @@
 use std::arch::x86_64::*;
 
 use super::super::{
-    weights::{Heads, Layout, Line, Norm, Weights},
+    weights::{Columns, Heads, Layout, Line, Norm, Weights},
     work::{
-        AttentionScratch, HIDDEN, Mask, Rounded, SHARE_BITS, SHARE_STEPS, Scratch, Work, aligned,
-        lines, reach, sized,
+        AttentionScratch, HIDDEN, Head, Mask, Place, Rounded, Rows, SHARE_BITS, SHARE_STEPS,
+        Scratch, Work, aligned, lines, reach, sized,
     },
 };
 

@@ -71,48 +71,94 @@ macro_rules! linear {
             );
             let columns = weights.columns().as_chunks::<LINES>().0;
             for (panel, (lines, columns)) in weights.panels().zip(columns).enumerate() {
-                let lines = lines.as_chunks::<LINES>().0;
-                for first in (0..count).step_by(ROWS) {
-                    let mut rows = [&rounded.words[..0]; ROWS];
-                    for (index, row) in rows.iter_mut().enumerate() {
-                        // The last tile may be short: its last row is multiplied again and dropped.
-                        *row = &rounded.words[(first + index).min(count - 1) * words..][..steps];
-                    }
-                    let sums = tile(rows, &lines[..steps]);
-                    for (index, sums) in sums.iter().enumerate().take(count - first) {
-                        let row = first + index;
-                        let (scale, zero) = (splat(rounded.scales[row]), rounded.zeros[row]);
-                        for (line, (sums, columns)) in sums.iter().zip(columns).enumerate() {
-                            let column = (panel * LINES + line) * 16;
-                            if outputs <= column {
-                                break;
-                            }
-                            let sums = to_floats(without(*sums, zero, &columns.sum));
-                            let mut values = fused(
-                                sums,
-                                times(load(&columns.scale), scale),
-                                load(&columns.bias),
-                            );
-                            if GELU {
-                                values = gelu(values);
-                            }
-                            let width = (outputs - column).min(16);
-                            let at = row * outputs + column;
-                            if RESIDUAL {
-                                values = plus(values, any(&residual[at..at + width]));
-                            }
-                            put(values, &mut output[at..at + width]);
-                        }
-                    }
+                let lines = &lines.as_chunks::<LINES>().0[..steps];
+                let mut first = 0;
+                while first < count {
+                    let place = Place { first, count, column: panel * LINES * 16, outputs };
+                    let left = count - first;
+                    first += by_quarters!(
+                        left,
+                        multiply_rows < GELU,
+                        RESIDUAL > (rounded, lines, columns, place, residual, output)
+                    );
                 }
             }
         }
 
-        /// Sums of one tile: [`ROWS`] rows times the columns of [`LINES`] lines.
+        /// Up to `N` rows times the columns of one panel.
+        #[target_feature(enable = $features)]
+        fn multiply_rows<const N: usize, const GELU: bool, const RESIDUAL: bool>(
+            rounded: &Rounded,
+            lines: &[[Line; LINES]],
+            columns: &[Columns; LINES],
+            place: Place,
+            residual: &[f32],
+            output: &mut [f32],
+        ) {
+            let Place { first, count, column, outputs } = place;
+            let words = rounded.words_per_row;
+            let mut rows = [&rounded.words[..0]; N];
+            for (index, row) in rows.iter_mut().enumerate() {
+                // The last tile may be short: its last row is multiplied again and dropped.
+                *row = &rounded.words[(first + index).min(count - 1) * words..][..words];
+            }
+            let sums = tile(rows, lines);
+            if N <= count - first && column + LINES * 16 <= outputs {
+                // All bounds are known here, so the sums need not leave their registers.
+                for index in 0..N {
+                    let row = first + index;
+                    let (scale, zero) = (splat(rounded.scales[row]), rounded.zeros[row]);
+                    let place = row * outputs + column..row * outputs + column + LINES * 16;
+                    let beside = if RESIDUAL { &residual[place.clone()] } else { &residual[..0] };
+                    let (beside, into) = (beside.as_chunks().0, &mut output[place]);
+                    for (line, into) in into.as_chunks_mut().0.iter_mut().enumerate() {
+                        let mut values =
+                            finish::<GELU>(sums[index][line], &columns[line], scale, zero);
+                        if RESIDUAL {
+                            values = plus(values, load(&beside[line]));
+                        }
+                        *into = store(values);
+                    }
+                }
+                return;
+            }
+            for (index, sums) in sums.iter().enumerate().take(count - first) {
+                let row = first + index;
+                let (scale, zero) = (splat(rounded.scales[row]), rounded.zeros[row]);
+                let at = row * outputs + column;
+                let width = (outputs - column).min(LINES * 16);
+                let into = &mut output[at..at + width];
+                let beside = if RESIDUAL { &residual[at..at + width] } else { &residual[..0] };
+                let each = into.chunks_mut(16).zip(sums.iter().zip(columns));
+                for (line, (into, (sums, columns))) in each.enumerate() {
+                    let mut values = finish::<GELU>(*sums, columns, scale, zero);
+                    if RESIDUAL {
+                        values = plus(values, any(&beside[line * 16..][..into.len()]));
+                    }
+                    put(values, into);
+                }
+            }
+        }
+
+        /// Sums of one row and one line as what they stand for, with bias and GELU.
         #[target_feature(enable = $features)]
         #[inline]
-        fn tile(rows: [&[i32]; ROWS], lines: &[[Line; LINES]]) -> [[Sums; LINES]; ROWS] {
-            let mut sums = [[no_sums(); LINES]; ROWS];
+        fn finish<const GELU: bool>(
+            sums: Sums,
+            columns: &Columns,
+            scale: Lanes,
+            zero: i32,
+        ) -> Lanes {
+            let sums = to_floats(without(sums, zero, &columns.sum));
+            let values = fused(sums, times(load(&columns.scale), scale), load(&columns.bias));
+            if GELU { gelu(values) } else { values }
+        }
+
+        /// Sums of one tile: `N` rows times the columns of [`LINES`] lines.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn tile<const N: usize>(rows: [&[i32]; N], lines: &[[Line; LINES]]) -> [[Sums; LINES]; N] {
+            let mut sums = [[no_sums(); LINES]; N];
             for row in rows {
                 assert!(row.len() == lines.len());
             }

@@ -13,6 +13,29 @@
 //! - `blocks`: normalisation, and a layer's two halves, kept in the cache
 //! - `halves`: sixteen lanes in two registers of 256 bits
 
+/// Does the next rows of a tile with the smallest function that has room for all that are `$left`, of a quarter, a half, three quarters
+/// or all of [`ROWS`](avx512) rows, so that a short tile costs little; and says how many rows those were.
+macro_rules! by_quarters {
+    ($left:expr, $name:ident$(<$($constant:ident),*>)?($($argument:expr),*)) => {{
+        const QUARTER: usize = ROWS / 4;
+        const HALF: usize = ROWS / 2;
+        const MOST: usize = ROWS - QUARTER;
+        if MOST < $left {
+            $name::<ROWS $($(, $constant)*)?>($($argument),*);
+            ROWS
+        } else if HALF < $left {
+            $name::<MOST $($(, $constant)*)?>($($argument),*);
+            MOST
+        } else if QUARTER < $left {
+            $name::<HALF $($(, $constant)*)?>($($argument),*);
+            HALF
+        } else {
+            $name::<QUARTER $($(, $constant)*)?>($($argument),*);
+            QUARTER
+        }
+    }};
+}
+
 #[macro_use]
 mod linear;
 #[macro_use]
