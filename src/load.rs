@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Client, StatusCode};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::{
     sync::Semaphore,
@@ -52,6 +53,23 @@ const REVIEWS: [&str; 12] = [
 struct Answer {
     latency: Duration,
     outcome: Outcome,
+    /// Why it failed, if it did.
+    failure: Option<String>,
+    /// How long the model took for it, by its verdict.
+    inference: Option<Duration>,
+}
+
+/// What is read of a verdict.
+#[derive(Deserialize)]
+struct Judged {
+    inference_ms: f64,
+}
+
+/// Microseconds of all answers from their intended sends.
+struct Latencies {
+    whole: Histogram<u64>,
+    /// Less the model's own time, of those with a verdict.
+    beside_model: Histogram<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,8 +107,8 @@ pub(crate) async fn run(args: LoadArgs) -> anyhow::Result<()> {
     reach(&client, &args.url).await?;
 
     let begun = chassis::clock::monotonic();
-    let mut latencies =
-        Histogram::<u64>::new_with_bounds(1, 120_000_000, 3).context("histogram")?;
+    let histogram = || Histogram::new_with_bounds(1, 120_000_000, 3).context("histogram");
+    let mut latencies = Latencies { whole: histogram()?, beside_model: histogram()? };
     let tally = send_all(&args, &client, &target, &bodies, begun, &mut latencies).await?;
     report(&args, &tally, &latencies, begun.elapsed())
 }
@@ -134,13 +152,13 @@ async fn send_all(
     target: &str,
     bodies: &[Arc<str>],
     begun: Instant,
-    latencies: &mut Histogram<u64>,
+    latencies: &mut Latencies,
 ) -> anyhow::Result<Tally> {
     let in_flight = Arc::new(Semaphore::new(args.in_flight_max));
     let gap = Duration::from_secs_f64(1.0 / args.rate);
     let bar = bar(args);
     let mut tally = Tally::default();
-    let mut requests: JoinSet<(Answer, Option<String>)> = JoinSet::new();
+    let mut requests: JoinSet<Answer> = JoinSet::new();
     let mut intended = begun;
     for body in bodies.iter().cycle() {
         if args.duration <= intended.duration_since(begun) {
@@ -159,10 +177,9 @@ async fn send_all(
                     .header("prefer", if args.respond_async { "respond-async" } else { "wait=30" })
                     .body(body.to_string());
                 requests.spawn(async move {
-                    let outcome = send(request).await;
+                    let answer = send(request, intended).await;
                     drop(permit);
-                    let latency = chassis::clock::monotonic().duration_since(intended);
-                    (Answer { latency, outcome: outcome.0 }, outcome.1)
+                    answer
                 });
             }
         }
@@ -182,51 +199,57 @@ async fn send_all(
     Ok(tally)
 }
 
-async fn send(request: reqwest::RequestBuilder) -> (Outcome, Option<String>) {
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) => return (Outcome::Failed, Some(error.to_string())),
+async fn send(request: reqwest::RequestBuilder, intended: Instant) -> Answer {
+    let (outcome, failure, verdict) = match request.send().await {
+        Err(error) => (Outcome::Failed, Some(error.to_string()), None),
+        // The body is read to its end, so that the latency is that of the whole answer and the connection can be used again.
+        Ok(response) => match (response.status(), response.bytes().await) {
+            (_, Err(error)) => (Outcome::Failed, Some(error.to_string()), None),
+            (StatusCode::OK, Ok(body)) => (Outcome::Verdict, None, Some(body)),
+            (StatusCode::ACCEPTED, Ok(_)) => (Outcome::Accepted, None, None),
+            (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Ok(_)) => {
+                (Outcome::Refused, None, None)
+            }
+            (status, Ok(body)) => {
+                let failure = format!("{status}: {}", String::from_utf8_lossy(&body));
+                (Outcome::Failed, Some(failure), None)
+            }
+        },
     };
-    let status = response.status();
-    // The body is read to its end, so that the latency is that of the whole answer and the connection can be used again.
-    let body = response.bytes().await;
-    match (status, body) {
-        (_, Err(error)) => (Outcome::Failed, Some(error.to_string())),
-        (StatusCode::OK, Ok(_)) => (Outcome::Verdict, None),
-        (StatusCode::ACCEPTED, Ok(_)) => (Outcome::Accepted, None),
-        (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Ok(_)) => {
-            (Outcome::Refused, None)
-        }
-        (status, Ok(body)) => {
-            (Outcome::Failed, Some(format!("{status}: {}", String::from_utf8_lossy(&body))))
-        }
-    }
+    let latency = chassis::clock::monotonic().duration_since(intended);
+    let judged = verdict.and_then(|body| serde_json::from_slice::<Judged>(&body).ok());
+    let inference =
+        judged.and_then(|it| Duration::try_from_secs_f64(it.inference_ms / 1_000.0).ok());
+    Answer { latency, outcome, failure, inference }
 }
 
 impl Tally {
-    fn note(
-        &mut self,
-        (answer, failure): (Answer, Option<String>),
-        latencies: &mut Histogram<u64>,
-    ) {
+    fn note(&mut self, answer: Answer, latencies: &mut Latencies) {
         match answer.outcome {
             Outcome::Verdict => self.verdicts += 1,
             Outcome::Accepted => self.accepted += 1,
             Outcome::Refused => self.refused += 1,
             Outcome::Failed => {
                 self.failed += 1;
-                self.failure = self.failure.take().or(failure);
+                self.failure = self.failure.take().or(answer.failure);
             }
         }
         if matches!(answer.outcome, Outcome::Verdict | Outcome::Accepted) {
-            latencies
-                .saturating_record(u64::try_from(answer.latency.as_micros()).unwrap_or(u64::MAX));
+            latencies.whole.saturating_record(microseconds(answer.latency));
+            if let Some(inference) = answer.inference {
+                let beside = answer.latency.saturating_sub(inference);
+                latencies.beside_model.saturating_record(microseconds(beside));
+            }
         }
     }
 
     fn sent(&self) -> u64 {
         self.verdicts + self.accepted + self.refused + self.failed
     }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn bar(args: &LoadArgs) -> ProgressBar {
@@ -243,21 +266,25 @@ fn bar(args: &LoadArgs) -> ProgressBar {
 fn report(
     args: &LoadArgs,
     tally: &Tally,
-    latencies: &Histogram<u64>,
+    latencies: &Latencies,
     elapsed: Duration,
 ) -> anyhow::Result<()> {
     let answered = tally.verdicts + tally.accepted;
     let rate = answered as f64 / elapsed.as_secs_f64();
-    let at = |quantile: f64| latencies.value_at_quantile(quantile) as f64 / 1_000.0;
+    let at = |of: &Histogram<u64>, quantile: f64| of.value_at_quantile(quantile) as f64 / 1_000.0;
+    let quantiles = |of: &Histogram<u64>| {
+        json!({
+            "p50": at(of, 0.5), "p90": at(of, 0.9), "p99": at(of, 0.99), "p99.9": at(of, 0.999),
+            "max": of.max() as f64 / 1_000.0,
+        })
+    };
+    let Latencies { whole, beside_model } = latencies;
     let mut out = std::io::stdout().lock();
     if args.json {
         let summary = json!({
             "rate_asked": args.rate, "rate_answered": rate, "sent": tally.sent(), "verdicts": tally.verdicts,
             "accepted": tally.accepted, "refused": tally.refused, "failed": tally.failed, "missed": tally.missed,
-            "latency_ms": {
-                "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999),
-                "max": latencies.max() as f64 / 1_000.0,
-            },
+            "latency_ms": quantiles(whole), "latency_beside_model_ms": quantiles(beside_model),
         });
         writeln!(out, "{summary}")?;
     } else {
@@ -277,15 +304,23 @@ fn report(
             tally.failed,
             tally.missed
         )?;
-        writeln!(
-            out,
-            "latency   p50 {:.1} ms  p90 {:.1} ms  p99 {:.1} ms  p99.9 {:.1} ms  max {:.1} ms  (from the intended send)",
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            at(0.999),
-            latencies.max() as f64 / 1_000.0
-        )?;
+        for (name, of, note) in [
+            ("latency", whole, "from the intended send"),
+            ("beside", beside_model, "less what the model took, as each verdict says"),
+        ] {
+            if of.is_empty() {
+                continue;
+            }
+            writeln!(
+                out,
+                "{name:<10}p50 {:.1} ms  p90 {:.1} ms  p99 {:.1} ms  p99.9 {:.1} ms  max {:.1} ms  ({note})",
+                at(of, 0.5),
+                at(of, 0.9),
+                at(of, 0.99),
+                at(of, 0.999),
+                of.max() as f64 / 1_000.0
+            )?;
+        }
     }
     if let Some(failure) = &tally.failure {
         bail!("{} requests failed; the first: {failure}", tally.failed);

@@ -33,7 +33,7 @@ use self::measured::{cpu_seconds, resident};
 
 /// Tokens of a file that speed is measured on, in each round: some seconds of float32, and so many that the ticks which processor time is
 /// told in are not seen.
-const TOKENS_TIMED: usize = 20_000;
+const TOKENS_TIMED: usize = 50_000;
 /// Times that every engine has its turn; the fastest counts.
 const ROUNDS: usize = 5;
 

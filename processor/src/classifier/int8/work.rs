@@ -107,9 +107,8 @@ pub(super) struct AttentionScratch {
     pub(super) mask: Vec<f32>,
 }
 
-/// The largest share of a query in integers, and its logarithm: that leaves the values of 512 tokens 9 bits, and those of 64 tokens 12.
+/// The largest share of a query in integers: that leaves the values of 512 tokens 9 bits, and those of 64 tokens 12.
 pub(super) const SHARE_STEPS: f32 = 8192.0;
-pub(super) const SHARE_BITS: f32 = 13.0;
 
 /// Up to which magnitude integers of 16 bits may go, so that a sum of `count` products fits 32 bits: of two such integers, or of one and
 /// another up to `other`.

@@ -150,17 +150,18 @@ fn another_trade_is_seen() {
     .assert_seen_by(24, &expected);
 }
 
-/// Of short sentences whatlang seldom is sure, and what it is not sure of counts as no language, of which these held-out
-/// sentences have a quarter: there the words tell.
+/// Few enough of the English sentences are told as none that a few foreign ones do not drown in them.
 #[test]
 fn another_language_in_a_tenth_is_seen() {
-    for (name, seed, expected) in [("sst2", 25, CrossEntropy), ("imdb", 26, Languages)] {
+    for (name, seed, expected) in
+        [("sst2", 25, &[CrossEntropy, Languages][..]), ("imdb", 26, &[Languages])]
+    {
         let before = reviews(name);
         for language in ["german", "french"] {
             let (after, name) = (reviews(language), format!("{name}, 10 % {language}"));
             let held_out = before.len();
             Drift { name: &name, held_out, before: &before, after: &after, percent: 10 }
-                .assert_seen_by(seed, &[expected]);
+                .assert_seen_by(seed, expected);
         }
     }
 }

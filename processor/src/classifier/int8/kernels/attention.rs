@@ -84,22 +84,23 @@ macro_rules! attention {
             for (index, row) in rows.iter_mut().enumerate() {
                 *row = &head.queries[(first + index).min(tokens - 1) * words..][..words];
             }
-            let mut at = 0;
-            while at + BLOCKS <= blocks {
-                score::<N, BLOCKS>(&rows, &head.keys[at * words..], &mut scores[at * N..]);
-                at += BLOCKS;
-            }
-            while at < blocks {
-                score::<N, 1>(&rows, &head.keys[at * words..], &mut scores[at * N..]);
-                at += 1;
-            }
             let mut masks = [&head.masks[..0]; N];
             for (index, mask) in masks.iter_mut().enumerate() {
                 let row = (first + index).min(head.mask_rows - 1);
                 *mask = &head.masks[row * blocks..][..blocks];
             }
             let scores = &mut scores.as_chunks_mut::<N>().0[..blocks];
-            let scales = soften(scores, &masks, head, &mut shares[..N * pairs]);
+            let mut most = [splat(f32::MIN); N];
+            let mut at = 0;
+            while at + BLOCKS <= blocks {
+                score::<N, BLOCKS>(&rows, head, at, &masks, scores, &mut most);
+                at += BLOCKS;
+            }
+            while at < blocks {
+                score::<N, 1>(&rows, head, at, &masks, scores, &mut most);
+                at += 1;
+            }
+            let scales = soften(scores, most, head, &mut shares[..N * pairs]);
             let mut rows = [&shares[..0]; N];
             for (row, shares) in rows.iter_mut().zip(shares.chunks_exact(pairs)) {
                 *row = shares;
@@ -213,17 +214,24 @@ macro_rules! attention {
             }
         }
 
-        /// Products of the tile's queries with `B` blocks of keys.
+        /// Scores of the tile's queries on `B` blocks of keys from block `at` on, masked, and the largest in each lane.
         #[target_feature(enable = $features)]
         #[inline]
         fn score<const N: usize, const B: usize>(
             queries: &[&[i32]; N],
-            keys: &[[i32; 16]],
-            scores: &mut [[f32; 16]],
+            head: &Head<'_>,
+            at: usize,
+            masks: &[&[[f32; 16]]; N],
+            scores: &mut [[[f32; 16]; N]],
+            most: &mut [Lanes; N],
         ) {
-            for (row, sums) in sums_of_pairs::<N, B>(queries, keys).iter().enumerate() {
-                for (block, sum) in sums.iter().enumerate() {
-                    scores[block * N + row] = store(to_floats(*sum));
+            let sums = sums_of_pairs::<N, B>(queries, &head.keys[at * head.words..]);
+            for (block, scores) in scores[at..][..B].iter_mut().enumerate() {
+                for row in 0..N {
+                    let mask = load(&masks[row][at + block]);
+                    let masked = fused(to_floats(sums[row][block]), splat(head.scale), mask);
+                    scores[row] = store(masked);
+                    most[row] = maximum(most[row], masked);
                 }
             }
         }
@@ -235,19 +243,11 @@ macro_rules! attention {
         #[target_feature(enable = $features)]
         #[inline]
         fn soften<const N: usize>(
-            scores: &mut [[[f32; 16]; N]],
-            masks: &[&[[f32; 16]]; N],
+            scores: &[[[f32; 16]; N]],
+            most: [Lanes; N],
             head: &Head<'_>,
             shares: &mut [i32],
         ) -> [f32; N] {
-            let mut most = [splat(f32::MIN); N];
-            for (block, scores) in scores.iter_mut().enumerate() {
-                for ((scores, mask), most) in scores.iter_mut().zip(masks).zip(&mut most) {
-                    let masked = fused(load(scores), splat(head.scale), load(&mask[block]));
-                    *scores = store(masked);
-                    *most = maximum(*most, masked);
-                }
-            }
             let mut peaks = [0.0; N];
             for (peak, most) in peaks.iter_mut().zip(most) {
                 *peak = largest(most);
@@ -319,19 +319,17 @@ macro_rules! attention {
             sums
         }
 
-        /// [`SHARE_STEPS`] times 2^x for x of 0 and below, within three millionths of itself; for x below -30 nothing that would not be
-        /// rounded to zero. The coefficients are those that make the largest relative error least (Lawson's algorithm).
+        /// [`SHARE_STEPS`] times 2^x for x of 0 and below, within three millionths of itself, or what rounds to zero. The coefficients are those
+        /// that make the largest relative error least (Lawson's algorithm).
         #[target_feature(enable = $features)]
         #[inline]
         fn power(values: Lanes) -> Lanes {
-            let values = maximum(values, splat(-30.0));
-            let whole = floor(values);
-            let rest = minus(values, whole);
-            let mut sum = splat(0.013_534_168);
+            let (whole, rest) = parts(values);
+            let mut sum = splat(0.013_534_168 * SHARE_STEPS);
             for coefficient in [0.052_011_46, 0.241_442_76, 0.693_003_83, 1.000_002_6] {
-                sum = fused(sum, rest, splat(coefficient));
+                sum = fused(sum, rest, splat(coefficient * SHARE_STEPS));
             }
-            doubled(sum, plus(whole, splat(SHARE_BITS)))
+            doubled(sum, whole)
         }
     };
 }

@@ -12,8 +12,8 @@ use std::arch::x86_64::*;
 use super::super::{
     weights::{Columns, Heads, Layout, Line, Norm, Weights},
     work::{
-        AttentionScratch, HIDDEN, Head, Mask, Place, Rounded, Rows, SHARE_BITS, SHARE_STEPS,
-        Scratch, Work, aligned, lines, reach, sized,
+        AttentionScratch, HIDDEN, Head, Mask, Place, Rounded, Rows, SHARE_STEPS, Scratch, Work,
+        aligned, lines, reach, sized,
     },
 };
 

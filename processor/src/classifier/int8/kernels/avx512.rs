@@ -9,8 +9,8 @@ use std::arch::x86_64::*;
 use super::super::{
     weights::{Columns, Heads, Layout, Line, Norm, Weights},
     work::{
-        AttentionScratch, HIDDEN, Head, Mask, Place, Rounded, Rows, SHARE_BITS, SHARE_STEPS,
-        Scratch, Work, aligned, lines, reach, sized,
+        AttentionScratch, HIDDEN, Head, Mask, Place, Rounded, Rows, SHARE_STEPS, Scratch, Work,
+        aligned, lines, reach, sized,
     },
 };
 
@@ -46,7 +46,11 @@ lanes! {
     fn fused(a: Lanes, b: Lanes, c: Lanes) -> Lanes { _mm512_fmadd_ps(a, b, c) }
     fn minimum(a: Lanes, b: Lanes) -> Lanes { _mm512_min_ps(a, b) }
     fn maximum(a: Lanes, b: Lanes) -> Lanes { _mm512_max_ps(a, b) }
-    fn floor(a: Lanes) -> Lanes { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a) }
+    // The whole part, and what is left. Not by the instruction for the latter: it rounds another way than the subtraction.
+    fn parts(a: Lanes) -> (Lanes, Lanes) {
+        let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a);
+        (whole, minus(a, whole))
+    }
     fn doubled(a: Lanes, times: Lanes) -> Lanes { _mm512_scalef_ps(a, times) }
     fn split(a: Lanes) -> [__m256; 2] { [_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)] }
     fn to_floats(sums: Sums) -> Lanes { _mm512_cvtepi32_ps(sums) }

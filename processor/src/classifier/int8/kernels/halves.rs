@@ -26,11 +26,14 @@ macro_rules! lanes_in_halves {
             }
             fn minimum(a: Lanes, b: Lanes) -> Lanes { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
             fn maximum(a: Lanes, b: Lanes) -> Lanes { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
-            fn floor(a: Lanes) -> Lanes {
-                [
+            // The whole part, no less than what makes a normal number of `doubled`, and what is left.
+            fn parts(a: Lanes) -> (Lanes, Lanes) {
+                let a = maximum(a, splat(-60.0));
+                let whole = [
                     _mm256_round_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a[0]),
                     _mm256_round_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a[1]),
-                ]
+                ];
+                (whole, minus(a, whole))
             }
             fn doubled(a: Lanes, times: Lanes) -> Lanes { [doubled_half(a[0], times[0]), doubled_half(a[1], times[1])] }
             // a * 2^times, where 2^times is a normal number.

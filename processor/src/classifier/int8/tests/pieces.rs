@@ -160,6 +160,26 @@ proptest! {
     }
 }
 
+/// Scores that hardly differ are powers of two just below one, where the last bit of what is subtracted decides.
+#[test]
+fn every_tier_shares_out_the_same_however_far_scores_are_apart() {
+    let (tokens, count) = (70, 3);
+    let inputs = [1, 2, 3].map(|seed| numbers(tokens * count * 32, seed));
+    let masked = vec![0.0; tokens];
+    let mask = Mask { values: &masked, tokens, queries: 1 };
+    for exponent in -12_i32..=2 {
+        let heads = Heads { count, size: 32, scale: 10.0_f32.powi(exponent) };
+        let [queries, keys, values] = &inputs;
+        let all: Vec<_> = Tier::all()
+            .into_iter()
+            .map(|tier| attended(tier, [queries, keys, values], heads, mask))
+            .collect();
+        for found in &all {
+            assert_same_bits(found, &all[0]);
+        }
+    }
+}
+
 #[test]
 fn gelu_is_near() {
     // One input of weight one: the layer's output is its input, rounded, and the same both times.
