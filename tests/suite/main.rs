@@ -11,6 +11,7 @@ mod drifting;
 mod exactly_once;
 mod feedback;
 mod line;
+mod loading;
 mod references;
 mod replaying;
 mod seed;

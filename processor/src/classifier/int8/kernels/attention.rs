@@ -319,8 +319,9 @@ macro_rules! attention {
             sums
         }
 
-        /// [`SHARE_STEPS`] times 2^x for x of 0 and below, within three millionths of itself, or what rounds to zero. The coefficients are those
-        /// that make the largest relative error least (Lawson's algorithm).
+        /// [`SHARE_STEPS`] times 2^x for x of 0 and below, within three millionths of itself; what rounds to zero for x below -30 and for what
+        /// is no number, so that such a row's shares sum to zero and it is none either. The coefficients are those that make the largest relative
+        /// error least (Lawson's algorithm).
         #[target_feature(enable = $features)]
         #[inline]
         fn power(values: Lanes) -> Lanes {

@@ -46,8 +46,9 @@ lanes! {
     fn fused(a: Lanes, b: Lanes, c: Lanes) -> Lanes { _mm512_fmadd_ps(a, b, c) }
     fn minimum(a: Lanes, b: Lanes) -> Lanes { _mm512_min_ps(a, b) }
     fn maximum(a: Lanes, b: Lanes) -> Lanes { _mm512_max_ps(a, b) }
-    // The whole part, and what is left. Not by the instruction for the latter: it rounds another way than the subtraction.
+    // The whole part and what is left, by subtraction: the instruction for the latter rounds another way. What is no number is -60.
     fn parts(a: Lanes) -> (Lanes, Lanes) {
+        let a = maximum(a, splat(-60.0));
         let whole = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(a);
         (whole, minus(a, whole))
     }

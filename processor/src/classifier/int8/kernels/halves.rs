@@ -26,7 +26,7 @@ macro_rules! lanes_in_halves {
             }
             fn minimum(a: Lanes, b: Lanes) -> Lanes { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
             fn maximum(a: Lanes, b: Lanes) -> Lanes { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
-            // The whole part, no less than what makes a normal number of `doubled`, and what is left.
+            // The whole part and what is left. What is no number is -60, which `doubled` still makes a normal number of.
             fn parts(a: Lanes) -> (Lanes, Lanes) {
                 let a = maximum(a, splat(-60.0));
                 let whole = [

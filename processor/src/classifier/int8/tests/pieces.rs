@@ -302,12 +302,14 @@ fn padding_does_not_show() {
 
 #[test]
 fn no_number_in_a_query_a_key_or_a_value_shows() {
-    let (tokens, heads) = (20, Heads { count: 2, size: 32, scale: 0.1 });
-    let masked = vec![0.0; tokens];
-    let mask = Mask { values: &masked, tokens, queries: 1 };
-    for (input, broken) in
-        [0, 1, 2].into_iter().flat_map(|input| [(input, f32::NAN), (input, f32::INFINITY)])
-    {
+    let heads = Heads { count: 2, size: 32, scale: 0.1 };
+    let broken = [f32::NAN, f32::INFINITY];
+    let cases = [5, 20, 40].into_iter().flat_map(|tokens| {
+        [0, 1, 2].into_iter().flat_map(move |input| broken.map(|broken| (tokens, input, broken)))
+    });
+    for (tokens, input, broken) in cases {
+        let masked = vec![0.0; tokens];
+        let mask = Mask { values: &masked, tokens, queries: 1 };
         let mut inputs = [1, 2, 3].map(|seed| numbers(tokens * 64, seed));
         inputs[input][5] = broken;
         for tier in Tier::all() {
