@@ -78,8 +78,9 @@ macro_rules! linear {
                     let left = count - first;
                     first += by_quarters!(
                         left,
-                        multiply_rows < GELU,
-                        RESIDUAL > (rounded, lines, columns, place, residual, output)
+                        multiply_rows::<GELU, RESIDUAL>(
+                            rounded, lines, columns, place, residual, output
+                        )
                     );
                 }
             }

@@ -16,7 +16,7 @@
 /// Does the next rows of a tile with the smallest function that has room for all that are `$left`, of a quarter, a half, three quarters
 /// or all of [`ROWS`](avx512) rows, so that a short tile costs little; and says how many rows those were.
 macro_rules! by_quarters {
-    ($left:expr, $name:ident$(<$($constant:ident),*>)?($($argument:expr),*)) => {{
+    ($left:expr, $name:ident$(::<$($constant:ident),*>)?($($argument:expr),*)) => {{
         const QUARTER: usize = ROWS / 4;
         const HALF: usize = ROWS / 2;
         const MOST: usize = ROWS - QUARTER;
