@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
     let shapes = shapes.split(',').map(parse).collect::<anyhow::Result<Vec<Shape>>>()?;
     let kernel = arguments.next().unwrap_or_else(|| "f32".to_owned());
     let kernel: Kernel = serde_json::from_value(kernel.into())
-        .context("KERNEL is auto, avx512-vnni, avx-vnni, avx2 or f32")?;
+        .context("KERNEL is auto, amx-int8, avx512-vnni, avx-vnni, avx2 or f32")?;
     let onnx = fs::read(&model).with_context(|| format!("reading {model}"))?;
     let network = Network {
         onnx: &onnx,

@@ -35,8 +35,8 @@ pub struct Settings {
     pub response_cache_entries: usize,
     /// Inference threads; 0 is one for each core that the process may use.
     pub inference_threads: usize,
-    /// What multiplies where a bundle allows int8: `auto`, the fastest that the CPU has; `avx512-vnni`, `avx-vnni` or `avx2`, which
-    /// have to be there; or `f32`, to compute in float32 all the same.
+    /// What multiplies where a bundle allows int8: `auto`, the fastest that the CPU has; `amx-int8`, `avx512-vnni`, `avx-vnni`
+    /// or `avx2`, which have to be there; or `f32`, to compute in float32 all the same.
     pub kernel: Kernel,
     /// Whether each inference thread stays on a core of its own. Only done where the process has every core it sees to itself
     /// as far as the system tells: two containers that share a machine by quota would sit on the same cores.

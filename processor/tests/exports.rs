@@ -43,7 +43,7 @@ fn try_engine(
 
 /// Kernels that this CPU has.
 fn kernels() -> impl Iterator<Item = Kernel> {
-    let all = [Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2];
+    let all = [Kernel::AmxInt8, Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2];
     all.into_iter()
         .filter(|kernel| try_engine("distilbert", false, Precision::F32, *kernel).is_ok())
 }
@@ -135,7 +135,7 @@ fn all_kernels_say_the_same() {
 #[test]
 fn a_kernel_that_the_cpu_lacks_is_refused_by_name() {
     let here: Vec<_> = kernels().collect();
-    for kernel in [Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2] {
+    for kernel in [Kernel::AmxInt8, Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2] {
         if !here.contains(&kernel) {
             let error = try_engine("distilbert", false, Precision::Int8, kernel).unwrap_err();
             let message = error.to_string();

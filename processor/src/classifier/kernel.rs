@@ -13,6 +13,8 @@ pub enum Kernel {
     /// The fastest of the others that the CPU can run.
     #[default]
     Auto,
+    /// int8 with AMX and AVX-512 VNNI: Intel's Xeons from Sapphire Rapids on, where the kernel (Linux from 5.16 on) allows it.
+    AmxInt8,
     /// int8 with AVX-512 VNNI: Intel from Ice Lake on, AMD from Zen 4 on.
     Avx512Vnni,
     /// int8 with AVX-VNNI: Intel from Alder Lake on, AMD from Zen 5 on.
@@ -31,7 +33,8 @@ pub enum Kernel {
 pub struct KernelMissing(pub Kernel);
 
 /// Fastest first.
-const BY_SPEED: [Kernel; 3] = [Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2];
+const BY_SPEED: [Kernel; 4] =
+    [Kernel::AmxInt8, Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2];
 
 impl Kernel {
     /// Whether this CPU can run it: for whoever is told it as a setting, before a model is loaded.
@@ -53,6 +56,7 @@ impl fmt::Display for Kernel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Auto => "auto",
+            Self::AmxInt8 => "amx-int8",
             Self::Avx512Vnni => "avx512-vnni",
             Self::AvxVnni => "avx-vnni",
             Self::Avx2 => "avx2",

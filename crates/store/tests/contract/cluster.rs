@@ -42,10 +42,12 @@ async fn tables_are_made_once_even_by_two_at_once() {
     let message = unusable(&settings).await;
     assert!(message.contains("has no tables"), "a dry run changes nothing: {message}");
 
+    // Which of the two finds the server first is open: one runs the whole plan, the other what it still sees undone.
     let both = futures::join!(migrate(&settings, None, false), migrate(&settings, None, false));
-    let first = both.0.unwrap().unwrap();
-    both.1.unwrap();
-    assert_eq!(first.statements, planned.statements);
+    let both = [both.0.unwrap().unwrap(), both.1.unwrap().unwrap()];
+    assert!(both.iter().all(|one| planned.statements.ends_with(&one.statements)), "{both:?}");
+    assert!(both.iter().any(|one| one.statements == planned.statements), "{both:?}");
+    assert!(both.iter().all(|one| one.to == 3), "{both:?}");
     let again = migrate(&settings, None, false).await.unwrap().unwrap();
     assert_eq!((again.from, again.to, again.statements.len()), (3, 3, 0));
     connect(&settings).await.unwrap();

@@ -12,13 +12,17 @@ pub(super) struct Layout {
     pub(super) depth: usize,
     /// Lines side by side that are worked on at once.
     pub(super) lines: usize,
+    /// What the number of rows is filled up to a multiple of, with zeros: activations are rounded sixteen at a time.
+    pub(super) filled: usize,
 }
 
 /// What turns the sums of sixteen columns into float32.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Columns {
-    /// Sum of the column's integers: what an activation's zero point adds too much, for each step of it.
-    pub(super) sum: [i32; 16],
+    /// Minus the sum of the column's integers, which is what each step of an activation's zero point adds too much: as two numbers of
+    /// 16 bits, ones and above them 128s, so that one instruction takes it away.
+    pub(super) less: [i32; 16],
     /// What an integer of the column stands for.
     pub(super) scale: [f32; 16],
     /// Added at the end.
@@ -111,16 +115,22 @@ fn nearest(value: f32) -> i8 {
     nearest
 }
 
+/// So that a column's sum, in 128s, is a number of 16 bits.
+const INPUTS_MAX: usize = 1 << 15;
 /// Steps of a column's scale on either side of zero.
 const STEPS: f32 = 127.0;
 
 impl Weights {
-    /// Rounds `matrix` to 127 steps of each column's largest magnitude. `None` if a number in it is none, or sizes disagree.
+    /// Rounds `matrix` to 127 steps of each column's largest magnitude. `None` if a number in it is none, if sizes disagree, or with
+    /// more than 32,768 rows, whose sums would not fit.
     pub(super) fn round(matrix: &Matrix, layout: Layout) -> Option<Self> {
-        if !matrix.is_finite() || !matrix.is_whole() || matrix.inputs == 0 || matrix.outputs == 0 {
+        if !matrix.is_finite() || !matrix.is_whole() {
             return None;
         }
         let &Matrix { inputs, outputs, .. } = matrix;
+        if inputs == 0 || outputs == 0 || INPUTS_MAX < inputs {
+            return None;
+        }
         let panels = outputs.div_ceil(16 * layout.lines);
         let steps = Self::steps_of(inputs, layout);
         let mut weights = Self {
@@ -129,7 +139,7 @@ impl Weights {
             layout,
             lines: vec![Line([0; 64]); panels * steps * layout.lines],
             columns: vec![
-                Columns { sum: [0; 16], scale: [0.0; 16], bias: [0.0; 16] };
+                Columns { less: [0; 16], scale: [0.0; 16], bias: [0.0; 16] };
                 panels * layout.lines
             ],
         };
@@ -149,14 +159,18 @@ impl Weights {
                 weights.place(input, output, nearest(value / (largest / STEPS)));
             }
         }
+        for sum in weights.columns.iter_mut().flat_map(|columns| &mut columns.less) {
+            let (ones, above) = (*sum & 127, *sum >> 7);
+            *sum = -ones & 0xffff | -above << 16;
+        }
         Some(weights)
     }
 
     fn place(&mut self, input: usize, output: usize, value: i8) {
-        let Layout { depth, lines } = self.layout;
+        let Layout { depth, lines, .. } = self.layout;
         let (line, lane) = (output / 16, output % 16);
         if let Some(columns) = self.columns.get_mut(line) {
-            columns.sum[lane] += i32::from(value);
+            columns.less[lane] += i32::from(value);
         }
         let at = (line / lines * self.steps() + input / depth) * lines + line % lines;
         let Some(Line(bytes)) = self.lines.get_mut(at) else { return };
@@ -170,8 +184,7 @@ impl Weights {
     }
 
     fn steps_of(inputs: usize, layout: Layout) -> usize {
-        // Activations are rounded sixteen at a time.
-        inputs.div_ceil(16) * 16 / layout.depth
+        inputs.next_multiple_of(layout.filled) / layout.depth
     }
 
     /// Instructions that go through one column.
@@ -182,6 +195,11 @@ impl Weights {
     /// Panels of [`Layout::lines`] lines, each with the lines of every step, step after step.
     pub(super) fn panels(&self) -> impl Iterator<Item = &[Line]> {
         self.lines.chunks_exact(self.steps() * self.layout.lines)
+    }
+
+    /// Panel after panel.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
     }
 
     /// For each line, what turns its sums into float32.

@@ -36,16 +36,25 @@ pub(super) struct Mask<'a> {
 /// Rows of activations in integers: each value is `scale * (integer - zero)`.
 #[derive(Debug, Default)]
 pub(super) struct Rounded {
-    pub(super) words: Vec<i32>,
+    /// Memory of [`aligned`]: see [`Rounded::words`].
+    pub(super) memory: Vec<i32>,
     pub(super) words_per_row: usize,
     pub(super) scales: Vec<f32>,
+    /// As two numbers of 16 bits: itself, and 128 times itself above.
     pub(super) zeros: Vec<i32>,
+}
+
+impl Rounded {
+    /// Row after row.
+    pub(super) fn words(&self) -> &[i32] {
+        self.memory.get(to_line(&self.memory)..).unwrap_or_default()
+    }
 }
 
 /// Where a tile of a product lies: its first row of `count`, its first column of `outputs`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub(super) first: usize,
+    pub(super) row: usize,
     pub(super) count: usize,
     pub(super) column: usize,
     pub(super) outputs: usize,
@@ -150,8 +159,13 @@ pub(super) fn sized<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &m
 /// The same, of numbers of 32 bits, from where a cache line begins: loads of sixteen lanes would otherwise touch two.
 pub(super) fn aligned<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
     let spare = sized(buffer, length + 16);
-    let at = spare.as_ptr().align_offset(64).min(16);
+    let at = to_line(spare);
     spare.split_at_mut(at).1.split_at_mut(length).0
+}
+
+/// How many of `buffer` lie before a cache line begins.
+fn to_line<T>(buffer: &[T]) -> usize {
+    buffer.as_ptr().align_offset(64).min(16)
 }
 
 /// Lines of sixteen, each in one cache line.

@@ -18,7 +18,7 @@ use super::super::{
 };
 
 /// Numbers are summed by two; eight sums of a tile and two halves of a line fit the sixteen registers.
-pub(in super::super) const LAYOUT: Layout = Layout { depth: 2, lines: LINES };
+pub(in super::super) const LAYOUT: Layout = Layout { depth: 2, lines: LINES, filled: 16 };
 const LINES: usize = 1;
 const ROWS: usize = 4;
 const WORDS: usize = 8;
@@ -40,5 +40,6 @@ halves! { "avx2,fma",
     }
 }
 linear!("avx2,fma");
+products_in_registers!("avx2,fma");
 attention!("avx2,fma");
 blocks!("avx2,fma");

@@ -15,7 +15,7 @@ use super::super::{
 };
 
 /// Bytes are summed by four; eight sums of a tile and two halves of a line fit the sixteen registers.
-pub(in super::super) const LAYOUT: Layout = Layout { depth: 4, lines: LINES };
+pub(in super::super) const LAYOUT: Layout = Layout { depth: 4, lines: LINES, filled: 16 };
 const LINES: usize = 1;
 const ROWS: usize = 4;
 const WORDS: usize = 4;
@@ -36,5 +36,6 @@ halves! { "avx2,fma,avx512f,avx512vl,avx512vnni",
     }
 }
 linear!("avx2,fma,avx512f,avx512vl,avx512vnni");
+products_in_registers!("avx2,fma,avx512f,avx512vl,avx512vnni");
 attention!("avx2,fma,avx512f,avx512vl,avx512vnni");
 blocks!("avx2,fma,avx512f,avx512vl,avx512vnni");

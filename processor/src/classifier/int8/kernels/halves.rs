@@ -65,14 +65,6 @@ macro_rules! lanes_in_halves {
             fn added(a: Sums, b: Sums) -> Sums { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
             fn words_of(line: &[i32; 16]) -> Sums { bytemuck::cast(*line) }
             fn no_sums() -> Sums { [_mm256_setzero_si256(); 2] }
-            fn without(sums: Sums, zero: i32, columns: &[i32; 16]) -> Sums {
-                let columns: Sums = bytemuck::cast(*columns);
-                let zero = _mm256_set1_epi32(zero);
-                [
-                    _mm256_sub_epi32(sums[0], _mm256_mullo_epi32(zero, columns[0])),
-                    _mm256_sub_epi32(sums[1], _mm256_mullo_epi32(zero, columns[1])),
-                ]
-            }
             fn broadcast(word: i32) -> __m256i { _mm256_set1_epi32(word) }
             fn line(bytes: &Line) -> Sums { bytemuck::cast(bytes.0) }
         }

@@ -8,11 +8,12 @@ macro_rules! linear {
         /// Rounds `rows` of `width`.
         #[target_feature(enable = $features)]
         pub(super) fn round(rows: &[f32], width: usize, into: &mut Rounded) {
-            let words_per_row = width.div_ceil(16) * WORDS;
+            let words_per_row = width.next_multiple_of(LAYOUT.filled) / LAYOUT.depth;
             let count = rows.len() / width;
             into.words_per_row = words_per_row;
-            let words =
-                sized(&mut into.words, count * words_per_row).chunks_exact_mut(words_per_row);
+            // Whole tiles of sixteen rows: what stands in the last one's other rows is multiplied and dropped.
+            let room = count.next_multiple_of(16) * words_per_row;
+            let words = aligned(&mut into.memory, room).chunks_exact_mut(words_per_row);
             let scales = sized(&mut into.scales, count).iter_mut();
             let zeros = sized(&mut into.zeros, count).iter_mut();
             for (((row, words), scale), zero) in
@@ -50,132 +51,74 @@ macro_rules! linear {
                 *scale = range / 255.0 + total(plus(nothing[0], nothing[1]));
                 #[expect(clippy::cast_possible_truncation, reason = "0 to 255")]
                 let whole = at_zero as i32;
-                *zero = whole;
+                *zero = whole | whole << 23;
             }
         }
 
-        /// `output = rounded x weights`, scaled, with the bias, and GELU or a residual of the output's shape.
+        /// What the sums of a row and a panel stand for, in their place.
         #[target_feature(enable = $features)]
-        pub(super) fn multiply<const GELU: bool, const RESIDUAL: bool>(
-            rounded: &Rounded,
-            weights: &Weights,
-            residual: &[f32],
-            output: &mut [f32],
-        ) {
-            let (steps, words, outputs) = (weights.steps(), rounded.words_per_row, weights.outputs);
-            let count = output.len() / outputs;
-            assert!(
-                words == steps
-                    && count * words <= rounded.words.len()
-                    && (!RESIDUAL || residual.len() == output.len())
-            );
-            let columns = weights.columns().as_chunks::<LINES>().0;
-            for (panel, (lines, columns)) in weights.panels().zip(columns).enumerate() {
-                let lines = &lines.as_chunks::<LINES>().0[..steps];
-                let mut first = 0;
-                while first < count {
-                    let place = Place { first, count, column: panel * LINES * 16, outputs };
-                    let left = count - first;
-                    first += by_quarters!(
-                        left,
-                        multiply_rows::<GELU, RESIDUAL>(
-                            rounded, lines, columns, place, residual, output
-                        )
-                    );
-                }
-            }
-        }
-
-        /// Up to `N` rows times the columns of one panel.
-        #[target_feature(enable = $features)]
-        fn multiply_rows<const N: usize, const GELU: bool, const RESIDUAL: bool>(
-            rounded: &Rounded,
-            lines: &[[Line; LINES]],
+        #[inline]
+        fn put_row<const GELU: bool, const RESIDUAL: bool>(
+            sums: &[Sums; LINES],
             columns: &[Columns; LINES],
-            place: Place,
+            rounded: &Rounded,
+            Place { row, column, outputs, .. }: Place,
             residual: &[f32],
             output: &mut [f32],
         ) {
-            let Place { first, count, column, outputs } = place;
-            let words = rounded.words_per_row;
-            let mut rows = [&rounded.words[..0]; N];
-            for (index, row) in rows.iter_mut().enumerate() {
-                // The last tile may be short: its last row is multiplied again and dropped.
-                *row = &rounded.words[(first + index).min(count - 1) * words..][..words];
-            }
-            let sums = tile(rows, lines);
-            if N <= count - first && column + LINES * 16 <= outputs {
-                // All bounds are known here, so the sums need not leave their registers.
-                for index in 0..N {
-                    let row = first + index;
-                    let (scale, zero) = (splat(rounded.scales[row]), rounded.zeros[row]);
-                    let place = row * outputs + column..row * outputs + column + LINES * 16;
-                    let beside = if RESIDUAL { &residual[place.clone()] } else { &residual[..0] };
-                    let (beside, into) = (beside.as_chunks().0, &mut output[place]);
-                    for (line, into) in into.as_chunks_mut().0.iter_mut().enumerate() {
-                        let mut values =
-                            finish::<GELU>(sums[index][line], &columns[line], scale, zero);
-                        if RESIDUAL {
-                            values = plus(values, load(&beside[line]));
-                        }
-                        *into = store(values);
-                    }
-                }
-                return;
-            }
-            for (index, sums) in sums.iter().enumerate().take(count - first) {
-                let row = first + index;
-                let (scale, zero) = (splat(rounded.scales[row]), rounded.zeros[row]);
-                let at = row * outputs + column;
-                let width = (outputs - column).min(LINES * 16);
-                let into = &mut output[at..at + width];
-                let beside = if RESIDUAL { &residual[at..at + width] } else { &residual[..0] };
-                let each = into.chunks_mut(16).zip(sums.iter().zip(columns));
-                for (line, (into, (sums, columns))) in each.enumerate() {
-                    let mut values = finish::<GELU>(*sums, columns, scale, zero);
-                    if RESIDUAL {
-                        values = plus(values, any(&beside[line * 16..][..into.len()]));
-                    }
-                    put(values, into);
-                }
+            let (scales, zeros) = ([splat(rounded.scales[row]); LINES], [rounded.zeros[row]; LINES]);
+            let values = finish::<GELU, LINES>(*sums, columns.each_ref(), scales, zeros);
+            let place = row * outputs + column..row * outputs + column + LINES * 16;
+            let beside = if RESIDUAL { &residual[place.clone()] } else { &residual[..0] };
+            let (beside, into) = (beside.as_chunks().0, &mut output[place]);
+            for (line, into) in into.as_chunks_mut().0.iter_mut().enumerate() {
+                let values = if RESIDUAL { plus(values[line], load(&beside[line])) } else { values[line] };
+                *into = store(values);
             }
         }
 
-        /// Sums of one row and one line as what they stand for, with bias and GELU.
+        /// The same of a panel that is wider than what is left of the row.
+        #[target_feature(enable = $features)]
+        fn put_part<const GELU: bool, const RESIDUAL: bool>(
+            sums: &[Sums; LINES],
+            columns: &[Columns; LINES],
+            rounded: &Rounded,
+            Place { row, column, outputs, .. }: Place,
+            residual: &[f32],
+            output: &mut [f32],
+        ) {
+            let (scales, zeros) = ([splat(rounded.scales[row]); LINES], [rounded.zeros[row]; LINES]);
+            let values = finish::<GELU, LINES>(*sums, columns.each_ref(), scales, zeros);
+            let at = row * outputs + column;
+            let width = (outputs - column).min(LINES * 16);
+            let into = &mut output[at..at + width];
+            let beside = if RESIDUAL { &residual[at..at + width] } else { &residual[..0] };
+            for (line, (into, mut values)) in into.chunks_mut(16).zip(values).enumerate() {
+                if RESIDUAL {
+                    values = plus(values, any(&beside[line * 16..][..into.len()]));
+                }
+                put(values, into);
+            }
+        }
+
+        /// Sums of sixteen columns each as what they stand for, with bias and GELU: each step for all of them, as one's steps wait for
+        /// each other.
         #[target_feature(enable = $features)]
         #[inline]
-        fn finish<const GELU: bool>(
-            sums: Sums,
-            columns: &Columns,
-            scale: Lanes,
-            zero: i32,
-        ) -> Lanes {
-            let sums = to_floats(without(sums, zero, &columns.sum));
-            let values = fused(sums, times(load(&columns.scale), scale), load(&columns.bias));
+        fn finish<const GELU: bool, const N: usize>(
+            sums: [Sums; N],
+            columns: [&Columns; N],
+            scales: [Lanes; N],
+            zeros: [i32; N],
+        ) -> [Lanes; N] {
+            let mut values = [splat(0.0); N];
+            for index in 0..N {
+                let Columns { less, scale, bias } = columns[index];
+                let sums = products_of_pairs(sums[index], broadcast(zeros[index]), words_of(less));
+                let scale = times(load(scale), scales[index]);
+                values[index] = fused(to_floats(sums), scale, load(bias));
+            }
             if GELU { gelu(values) } else { values }
-        }
-
-        /// Sums of one tile: `N` rows times the columns of [`LINES`] lines.
-        #[target_feature(enable = $features)]
-        #[inline]
-        fn tile<const N: usize>(rows: [&[i32]; N], lines: &[[Line; LINES]]) -> [[Sums; LINES]; N] {
-            let mut sums = [[no_sums(); LINES]; N];
-            for row in rows {
-                assert!(row.len() == lines.len());
-            }
-            for (step, lines) in lines.iter().enumerate() {
-                let mut weights = [line(&lines[0]); LINES];
-                for (weights, bytes) in weights.iter_mut().zip(lines) {
-                    *weights = line(bytes);
-                }
-                for (sums, row) in sums.iter_mut().zip(&rows) {
-                    let word = broadcast(row[step]);
-                    for (sums, weights) in sums.iter_mut().zip(weights) {
-                        *sums = products(*sums, word, weights);
-                    }
-                }
-            }
-            sums
         }
 
         /// x Phi(x), where Phi(x) - 1/2 is an odd polynomial up to four and constant beyond: within 2e-4 up to eight and
@@ -183,10 +126,10 @@ macro_rules! linear {
         /// No division: it takes as long as ten multiplications.
         #[target_feature(enable = $features)]
         #[inline]
-        fn gelu(values: Lanes) -> Lanes {
-            let near = maximum(minimum(values, splat(4.0)), splat(-4.0));
-            let square = times(near, near);
-            let mut sum = splat(2.278_096_7e-8);
+        fn gelu<const N: usize>(values: [Lanes; N]) -> [Lanes; N] {
+            let near = values.map(|values| maximum(minimum(values, splat(4.0)), splat(-4.0)));
+            let square = near.map(|near| times(near, near));
+            let mut sums = [splat(2.278_096_7e-8); N];
             for coefficient in [
                 -1.598_578_6e-6,
                 4.795_505_4e-5,
@@ -195,9 +138,15 @@ macro_rules! linear {
                 -0.064_573_064,
                 0.397_883_33,
             ] {
-                sum = fused(sum, square, splat(coefficient));
+                for (sum, square) in sums.iter_mut().zip(square) {
+                    *sum = fused(*sum, square, splat(coefficient));
+                }
             }
-            times(values, fused(near, sum, splat(0.5)))
+            let mut all = values;
+            for ((values, near), sum) in all.iter_mut().zip(near).zip(sums) {
+                *values = times(*values, fused(near, sum, splat(0.5)));
+            }
+            all
         }
 
         /// Up to sixteen values, zeros after them.
@@ -262,6 +211,99 @@ macro_rules! linear {
         fn total(values: Lanes) -> f32 {
             let [low, high] = split(values);
             reduced(_mm256_add_ps(low, high), |a, b| _mm_add_ps(a, b))
+        }
+    };
+}
+
+/// Products of which the sums stay in registers.
+macro_rules! products_in_registers {
+    ($features:literal) => {
+        /// `output = rounded x weights`, scaled, with the bias, and GELU or a residual of the output's shape.
+        #[target_feature(enable = $features)]
+        pub(super) fn multiply<const GELU: bool, const RESIDUAL: bool>(
+            rounded: &Rounded,
+            weights: &Weights,
+            residual: &[f32],
+            output: &mut [f32],
+        ) {
+            let (steps, words, outputs) = (weights.steps(), rounded.words_per_row, weights.outputs);
+            let count = output.len() / outputs;
+            assert!(
+                words == steps
+                    && count * words <= rounded.words().len()
+                    && (!RESIDUAL || residual.len() == output.len())
+            );
+            let columns = weights.columns().as_chunks::<LINES>().0;
+            for (panel, (lines, columns)) in weights.panels().zip(columns).enumerate() {
+                let lines = &lines.as_chunks::<LINES>().0[..steps];
+                let mut first = 0;
+                while first < count {
+                    let column = panel * LINES * 16;
+                    let place = Place { row: first, count, column, outputs };
+                    let left = count - first;
+                    first += by_quarters!(
+                        left,
+                        multiply_rows::<GELU, RESIDUAL>(
+                            rounded, lines, columns, place, residual, output
+                        )
+                    );
+                }
+            }
+        }
+
+        /// Up to `N` rows times the columns of one panel.
+        #[target_feature(enable = $features)]
+        fn multiply_rows<const N: usize, const GELU: bool, const RESIDUAL: bool>(
+            rounded: &Rounded,
+            lines: &[[Line; LINES]],
+            columns: &[Columns; LINES],
+            place: Place,
+            residual: &[f32],
+            output: &mut [f32],
+        ) {
+            let Place { row: first, count, column, outputs } = place;
+            let words = rounded.words_per_row;
+            let all = rounded.words();
+            let mut rows = [&all[..0]; N];
+            for (index, row) in rows.iter_mut().enumerate() {
+                // The last tile may be short: its last row is multiplied again and dropped.
+                *row = &all[(first + index).min(count - 1) * words..][..words];
+            }
+            let sums = tile(rows, lines);
+            let place = |index: usize| Place { row: first + index, ..place };
+            if N <= count - first && column + LINES * 16 <= outputs {
+                // All bounds are known here, so the sums need not leave their registers.
+                for index in 0..N {
+                    put_row::<GELU, RESIDUAL>(&sums[index], columns, rounded, place(index), residual, output);
+                }
+                return;
+            }
+            for (index, sums) in sums.iter().enumerate().take(count - first) {
+                put_part::<GELU, RESIDUAL>(sums, columns, rounded, place(index), residual, output);
+            }
+        }
+
+        /// Sums of one tile: `N` rows times the columns of [`LINES`] lines.
+        #[target_feature(enable = $features)]
+        #[inline]
+        fn tile<const N: usize>(rows: [&[i32]; N], lines: &[[Line; LINES]]) -> [[Sums; LINES]; N] {
+            let mut sums = [[no_sums(); LINES]; N];
+            for row in rows {
+                assert!(row.len() == lines.len());
+            }
+            for (step, lines) in lines.iter().enumerate() {
+                let mut weights = [line(&lines[0]); LINES];
+                for (weights, bytes) in weights.iter_mut().zip(lines) {
+                    *weights = line(bytes);
+                }
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    let word = broadcast(row[step]);
+                    for (sums, weights) in sums.iter_mut().zip(weights) {
+                        *sums = products(*sums, word, weights);
+                    }
+                }
+            }
+            sums
         }
     };
 }

@@ -7,11 +7,12 @@
 //! No row's result depends on another's, so a text gets the same bits alone and in a batch.
 //!
 //! # Layout
-//! - [`avx512`], [`avx2`], [`avx_vnni`]: the tiers
+//! - [`amx`], [`avx512`], [`avx_vnni`], [`avx2`]: the tiers
 //! - `linear`: rounding, products, and what turns them into float32
+//! - `matrix`: products in matrix registers
 //! - `attention`: scores, softmax and the weighted sum of values
 //! - `blocks`: normalisation, and a layer's two halves, kept in the cache
-//! - `halves`: sixteen lanes in two registers of 256 bits
+//! - `whole`, `halves`: sixteen lanes in a register of 512 bits, or in two of 256
 
 /// Does the next rows of a tile with the smallest function that has room for all that are `$left`, of a quarter, a half, three quarters
 /// or all of [`ROWS`](avx512) rows, so that a short tile costs little; and says how many rows those were.
@@ -44,10 +45,17 @@ mod attention;
 mod blocks;
 #[macro_use]
 mod halves;
+#[macro_use]
+mod matrix;
+#[macro_use]
+mod whole;
 
+pub(super) mod amx;
 pub(super) mod avx2;
 pub(super) mod avx512;
 pub(super) mod avx_vnni;
 
+#[cfg(test)]
+pub(super) mod amx_by_avx512;
 #[cfg(test)]
 pub(super) mod avx_vnni_by_avx512;
