@@ -75,13 +75,8 @@ fn main() -> anyhow::Result<()> {
     ensure!(!data.is_empty(), usage);
 
     let mut engines = Vec::new();
-    for kernel in [
-        Kernel::F32,
-        Kernel::Avx2,
-        Kernel::AvxVnni,
-        Kernel::Avx512Vnni,
-        Kernel::AmxInt8,
-    ] {
+    for kernel in [Kernel::F32, Kernel::Avx2, Kernel::AvxVnni, Kernel::Avx512Vnni, Kernel::AmxInt8]
+    {
         let (before, began) = (resident()?, cpu_seconds()?);
         let Ok(engine) = load(&bundle, kernel) else {
             println!("{kernel}: not on this CPU");

@@ -19,29 +19,33 @@ pub type Projected = [i8; DIMENSIONS];
 /// coordinates), rounded to 32 steps a unit and cut to eight bits.
 #[derive(Clone, Debug)]
 pub struct Projection {
-    /// For each coordinate of the embedding the signs of all coordinates of the projection, one bit each.
-    signs: Vec<u16>,
+    /// For each coordinate of the embedding and each of the projection the bit that turns a float's sign, or none: eight at a time
+    /// are then turned by one instruction.
+    turns: Vec<[u32; DIMENSIONS]>,
 }
 
 impl Projection {
     /// The projection of embeddings with `dimensions` coordinates; equal seeds give equal projections.
     pub fn seeded(seed: u64, dimensions: usize) -> Self {
         let mut generator = SplitMix64::new(seed);
-        let upper = |number: u64| u16::try_from(number >> 48).unwrap_or_default();
-        Self { signs: (0..dimensions).map(|_| upper(generator.next())).collect() }
+        // The upper sixteen bits of a number, from the lowest on; a one is plus.
+        let turns = |number: u64| {
+            std::array::from_fn(|bit| if number >> (48 + bit) & 1 == 1 { 0 } else { 1 << 31 })
+        };
+        Self { turns: (0..dimensions).map(|_| turns(generator.next())).collect() }
     }
 
     /// The projection of `embedding`; none if it has another number of coordinates or no direction.
     pub fn project(&self, embedding: &[f32]) -> Option<Projected> {
         let norm = embedding.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        if embedding.len() != self.signs.len() || !norm.is_normal() {
+        if embedding.len() != self.turns.len() || !norm.is_normal() {
             return None;
         }
         let mut sums = [0.0_f64; DIMENSIONS];
-        for (&coordinate, &signs) in embedding.iter().zip(&self.signs) {
-            for (bit, sum) in sums.iter_mut().enumerate() {
-                let is_positive = signs >> bit & 1 == 1;
-                *sum += f64::from(if is_positive { coordinate } else { -coordinate });
+        for (coordinate, turns) in embedding.iter().zip(&self.turns) {
+            let turned = turns.map(|turn| f32::from_bits(coordinate.to_bits() ^ turn));
+            for (sum, turned) in sums.iter_mut().zip(turned) {
+                *sum += f64::from(turned);
             }
         }
         Some(sums.map(|sum| int8(sum / norm * STEPS)))

@@ -33,8 +33,7 @@ pub enum Kernel {
 pub struct KernelMissing(pub Kernel);
 
 /// Fastest first.
-const BY_SPEED: [Kernel; 4] =
-    [Kernel::AmxInt8, Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2];
+const BY_SPEED: [Kernel; 4] = [Kernel::AmxInt8, Kernel::Avx512Vnni, Kernel::AvxVnni, Kernel::Avx2];
 
 impl Kernel {
     /// Whether this CPU can run it: for whoever is told it as a setting, before a model is loaded.

@@ -4,6 +4,9 @@
 /// Longest word that is looked for, in bytes.
 const BYTES_MAX: usize = 7;
 
+/// A word of up to [`BYTES_MAX`] bytes as a number; numbers are in the order of their words.
+type Packed = u64;
+
 /// Frequent words of English that are no frequent words of another language in Latin script, also where that is written without
 /// its accents. Sorted.
 const OWN: [&str; 50] = [
@@ -22,6 +25,9 @@ const SHARED: [&str; 48] = [
     "some", "story", "to", "up", "was", "we", "were", "will",
 ];
 
+const OWN_PACKED: [Packed; OWN.len()] = packed(OWN);
+const SHARED_PACKED: [Packed; SHARED.len()] = packed(SHARED);
+
 /// Whether `text` has so many of the small words of English that it is hardly anything else. A `false` says nothing.
 ///
 /// Two different ones that English has for itself, and one of eight of all words a small one; or one that it has for itself, three
@@ -32,10 +38,11 @@ pub(super) fn is_plain(text: &str) -> bool {
     let (mut own, mut shared) = (0_u64, 0_u64);
     for word in text.split(|c| !is_part(c)).filter(|word| !word.is_empty()) {
         words += 1;
-        if let Some(position) = position(&OWN, word) {
+        let Some(word) = pack(word) else { continue };
+        if let Ok(position) = OWN_PACKED.binary_search(&word) {
             own |= 1 << position;
             small += 1;
-        } else if let Some(position) = position(&SHARED, word) {
+        } else if let Ok(position) = SHARED_PACKED.binary_search(&word) {
             shared |= 1 << position;
             small += 1;
         }
@@ -45,13 +52,34 @@ pub(super) fn is_plain(text: &str) -> bool {
     (2 <= own && is_one_of(8)) || (1 <= own && 3 <= own + shared && is_one_of(4))
 }
 
-/// The position of `word` among `words`, in whatever case it is written.
-fn position(words: &[&str], word: &str) -> Option<usize> {
-    let mut lower = [0; BYTES_MAX];
-    let lower = lower.get_mut(..word.len())?;
-    lower.copy_from_slice(word.as_bytes());
-    lower.make_ascii_lowercase();
-    words.binary_search_by(|known| known.as_bytes().cmp(lower)).ok()
+/// `word` in small letters, in whatever case it is written; none if it is longer than what is looked for.
+const fn pack(word: &str) -> Option<Packed> {
+    let mut rest = word.as_bytes();
+    if BYTES_MAX < rest.len() {
+        return None;
+    }
+    let mut lower = [0; size_of::<Packed>()];
+    let mut into = lower.as_mut_slice();
+    while let (Some((byte, after)), Some((place, later))) =
+        (rest.split_first(), into.split_first_mut())
+    {
+        *place = byte.to_ascii_lowercase();
+        (rest, into) = (after, later);
+    }
+    Some(Packed::from_be_bytes(lower))
+}
+
+const fn packed<const N: usize>(words: [&str; N]) -> [Packed; N] {
+    let mut all = [0; N];
+    let mut index = 0;
+    while index < N {
+        match pack(words[index]) {
+            Some(packed) => all[index] = packed,
+            None => panic!("a word that is longer than what is looked for"),
+        }
+        index += 1;
+    }
+    all
 }
 
 #[cfg(test)]
@@ -60,18 +88,19 @@ mod tests {
 
     #[test]
     fn every_word_of_the_lists_is_found() {
-        for words in [&OWN[..], &SHARED[..]] {
+        let position = |packed: &[Packed], word: &str| packed.binary_search(&pack(word)?).ok();
+        for (words, packed) in [(&OWN[..], &OWN_PACKED[..]), (&SHARED[..], &SHARED_PACKED[..])] {
             assert!(words.is_sorted());
             for (at, word) in words.iter().enumerate() {
-                assert_eq!(position(words, word), Some(at));
-                assert_eq!(position(words, &word.to_uppercase()), Some(at));
+                assert_eq!(position(packed, word), Some(at));
+                assert_eq!(position(packed, &word.to_uppercase()), Some(at));
             }
             // A bit each.
             assert!(words.len() <= 64);
         }
         assert!(OWN.iter().all(|word| !SHARED.contains(word)));
-        assert_eq!((position(&OWN, ""), position(&OWN, "thesis")), (None, None));
-        assert_eq!(position(&OWN, "therefore"), None);
+        assert_eq!((position(&OWN_PACKED, ""), position(&OWN_PACKED, "thesis")), (None, None));
+        assert_eq!(position(&OWN_PACKED, "therefore"), None);
     }
 
     #[test]

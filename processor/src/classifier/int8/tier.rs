@@ -13,17 +13,17 @@
     reason = "calls into code compiled for instructions that the CPU was asked for: see above"
 )]
 
-#[cfg(all(test, target_arch = "x86_64"))]
-use super::kernels::{amx_by_avx512, avx_vnni_by_avx512};
 #[cfg(target_arch = "x86_64")]
 use super::kernels::{amx, avx_vnni, avx2, avx512};
+#[cfg(all(test, target_arch = "x86_64"))]
+use super::kernels::{amx_by_avx512, avx_vnni_by_avx512};
 use super::{
     weights::Layout,
     work::{Scratch, Work},
 };
+use crate::classifier::kernel::Kernel;
 #[cfg(target_arch = "x86_64")]
 pub(super) use tiles::{Factors, Tiles};
-use crate::classifier::kernel::Kernel;
 
 /// Kernels that the CPU can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -222,8 +222,10 @@ mod tiles {
         *ANSWER.get_or_init(|| {
             const TILE: u32 = 1 << 24;
             const INT8: u32 = 1 << 25;
-            // Leaf 7 is there wherever AVX2 is, for which the caller asked.
-            let features = __cpuid_count(7, 0).edx;
+            // SAFETY: every CPU of this architecture has the instruction, and it only tells. Leaf 7 is there wherever AVX2 is, for which
+            // the caller asked.
+            #[allow(unused_unsafe, reason = "later compilers know that it is safe")]
+            let features = unsafe { __cpuid_count(7, 0) }.edx;
             features & (TILE | INT8) == TILE | INT8 && is_allowed()
         })
     }
@@ -234,9 +236,8 @@ mod tiles {
         const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
         const XFEATURE_XTILEDATA: libc::c_ulong = 18;
         // SAFETY: the call takes two numbers and changes nothing but what this process may use.
-        let answer = unsafe {
-            libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)
-        };
+        let answer =
+            unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) };
         answer == 0
     }
 
@@ -282,13 +283,14 @@ mod tiles {
         /// rows are unsigned, those of lines signed.
         ///
         /// # Panics
-        /// If there are fewer rows or lines, if `into` is shorter, or for more than two `R` or `C`.
+        /// If there are fewer rows or lines, or if `into` is shorter. More than two `R` or `C` are not compiled.
         #[inline]
         pub(in super::super) fn sums<const R: usize, const C: usize>(
             &self,
             Factors { rows, words, lines }: Factors<'_>,
             into: &mut [__m512i],
         ) {
+            const { assert!(1 <= R && R <= 2 && 1 <= C && C <= 2) };
             assert!(
                 0 < words
                     && words.is_multiple_of(ROWS)
@@ -375,7 +377,7 @@ mod tiles {
                     ["tilestored [{into} + {line}], tmm0"
                      "tilestored [{into} + {line} + 1024], tmm1"]
                 ),
-                (1, 1) => multiply!(
+                _ => multiply!(
                     ["0"],
                     [
                         "tileloadd tmm4, [{row} + {stride}]",
@@ -384,7 +386,6 @@ mod tiles {
                     ],
                     ["tilestored [{into} + {line}], tmm0"]
                 ),
-                _ => panic!("{R} times {C} registers of sums; two times two are there"),
             }
         }
     }

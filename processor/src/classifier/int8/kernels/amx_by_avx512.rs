@@ -64,4 +64,3 @@ linear!("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
 attention!("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
 products_in_matrices!("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
 blocks!("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
-

@@ -66,13 +66,15 @@ macro_rules! linear {
             residual: &[f32],
             output: &mut [f32],
         ) {
-            let (scales, zeros) = ([splat(rounded.scales[row]); LINES], [rounded.zeros[row]; LINES]);
+            let (scales, zeros) =
+                ([splat(rounded.scales[row]); LINES], [rounded.zeros[row]; LINES]);
             let values = finish::<GELU, LINES>(*sums, columns.each_ref(), scales, zeros);
             let place = row * outputs + column..row * outputs + column + LINES * 16;
             let beside = if RESIDUAL { &residual[place.clone()] } else { &residual[..0] };
             let (beside, into) = (beside.as_chunks().0, &mut output[place]);
             for (line, into) in into.as_chunks_mut().0.iter_mut().enumerate() {
-                let values = if RESIDUAL { plus(values[line], load(&beside[line])) } else { values[line] };
+                let values =
+                    if RESIDUAL { plus(values[line], load(&beside[line])) } else { values[line] };
                 *into = store(values);
             }
         }
@@ -87,7 +89,8 @@ macro_rules! linear {
             residual: &[f32],
             output: &mut [f32],
         ) {
-            let (scales, zeros) = ([splat(rounded.scales[row]); LINES], [rounded.zeros[row]; LINES]);
+            let (scales, zeros) =
+                ([splat(rounded.scales[row]); LINES], [rounded.zeros[row]; LINES]);
             let values = finish::<GELU, LINES>(*sums, columns.each_ref(), scales, zeros);
             let at = row * outputs + column;
             let width = (outputs - column).min(LINES * 16);
@@ -274,7 +277,14 @@ macro_rules! products_in_registers {
             if N <= count - first && column + LINES * 16 <= outputs {
                 // All bounds are known here, so the sums need not leave their registers.
                 for index in 0..N {
-                    put_row::<GELU, RESIDUAL>(&sums[index], columns, rounded, place(index), residual, output);
+                    put_row::<GELU, RESIDUAL>(
+                        &sums[index],
+                        columns,
+                        rounded,
+                        place(index),
+                        residual,
+                        output,
+                    );
                 }
                 return;
             }

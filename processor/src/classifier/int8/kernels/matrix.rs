@@ -31,8 +31,11 @@ macro_rules! products_in_matrices {
                         (false, _) => tiles.sums::<1, 1>(factors, &mut sums),
                     }
                     let tile = if is_double { TILE_ROWS } else { TILE_ROWS / 2 };
-                    for (index, (columns, sums)) in columns.iter().zip(sums.chunks(tile)).enumerate() {
-                        let place = Place { row: first, count, column: (2 * pair + index) * 16, outputs };
+                    for (index, (columns, sums)) in
+                        columns.iter().zip(sums.chunks(tile)).enumerate()
+                    {
+                        let place =
+                            Place { row: first, count, column: (2 * pair + index) * 16, outputs };
                         put_rows::<GELU, RESIDUAL>(sums, columns, rounded, place, residual, output);
                     }
                 }
@@ -64,7 +67,8 @@ macro_rules! products_in_matrices {
                 let own = &rounded.zeros[first..][..TOGETHER];
                 let mut zeros = [0; TOGETHER];
                 zeros.copy_from_slice(own);
-                let values = finish::<GELU, TOGETHER>(*sums, [&columns[0]; TOGETHER], scales, zeros);
+                let values =
+                    finish::<GELU, TOGETHER>(*sums, [&columns[0]; TOGETHER], scales, zeros);
                 let all = first * outputs + column..(first + TOGETHER - 1) * outputs + column + 16;
                 let beside = if RESIDUAL { &residual[all.clone()] } else { &residual[..0] };
                 let into = &mut output[all];

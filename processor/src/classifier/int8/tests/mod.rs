@@ -3,6 +3,8 @@
 mod pieces;
 mod plain;
 mod rewriting;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use super::{
     Tier,

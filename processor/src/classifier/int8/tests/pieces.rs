@@ -276,6 +276,22 @@ fn sums_of_the_largest_numbers_fit() {
 }
 
 #[test]
+fn sums_of_the_longest_rows_fit() {
+    // Of what is rounded to 0 and 255, with the zero point at either end, times the largest weights of either sign.
+    let inputs = 1 << 15;
+    for (value, weight) in [(3.0, 1.0), (3.0, -1.0), (-3.0, 1.0), (-3.0, -1.0)] {
+        let matrix =
+            |inputs| Matrix { inputs, outputs: 1, values: vec![weight; inputs], bias: vec![0.5] };
+        let expected = plain::linear(&vec![value; inputs], &matrix(inputs));
+        for tier in Tier::all() {
+            let found = linear(tier, &vec![value; inputs], &matrix(inputs), false);
+            assert_near(&found, &expected, |_| 1.0);
+            assert!(Weights::round(&matrix(inputs + 1), tier.layout()).is_none());
+        }
+    }
+}
+
+#[test]
 fn padding_does_not_show() {
     let (tokens, heads) = (21, Heads { count: 2, size: 32, scale: 0.2 });
     let inputs = [1, 2, 3].map(|seed| numbers(tokens * 64, seed));
