@@ -284,6 +284,7 @@ mod tiles {
         ///
         /// # Panics
         /// If there are fewer rows or lines, or if `into` is shorter. More than two `R` or `C` are not compiled.
+        #[expect(clippy::unused_self, reason = "who has one has set the registers up")]
         #[inline]
         pub(in super::super) fn sums<const R: usize, const C: usize>(
             &self,

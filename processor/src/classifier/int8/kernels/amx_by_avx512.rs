@@ -23,6 +23,7 @@ impl Tiles {
         Self
     }
 
+    #[expect(clippy::unused_self, reason = "it stands for one that has registers")]
     fn sums<const R: usize, const C: usize>(
         &self,
         Factors { rows, words, lines }: Factors<'_>,
