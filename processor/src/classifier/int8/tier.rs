@@ -341,42 +341,31 @@ mod tiles {
                     ["0" "1" "2" "3"],
                     [
                         "tileloadd tmm6, [{column} + {line}]",
-                        "tileloadd tmm4, [{row} + {stride}]",
-                        "tdpbusd tmm0, tmm4, tmm6",
-                        "tileloadd tmm7, [{second_column} + {line}]",
-                        "tdpbusd tmm1, tmm4, tmm7",
-                        "tileloadd tmm5, [{second_row} + {stride}]",
-                        "tdpbusd tmm2, tmm5, tmm6",
+                        "tileloadd tmm4, [{row} + {stride}]", "tdpbusd tmm0, tmm4, tmm6",
+                        "tileloadd tmm7, [{second_column} + {line}]", "tdpbusd tmm1, tmm4, tmm7",
+                        "tileloadd tmm5, [{second_row} + {stride}]", "tdpbusd tmm2, tmm5, tmm6",
                         "tdpbusd tmm3, tmm5, tmm7",
                     ],
-                    ["tilestored [{into} + {line}], tmm0"
-                     "tilestored [{into} + {line} + 1024], tmm2"
-                     "tilestored [{into} + {line} + 2048], tmm1"
-                     "tilestored [{into} + {line} + 3072], tmm3"]
+                    ["tilestored [{into} + {line}], tmm0" "tilestored [{into} + {line} + 1024], tmm2"
+                     "tilestored [{into} + {line} + 2048], tmm1" "tilestored [{into} + {line} + 3072], tmm3"]
                 ),
                 (2, 1) => multiply!(
                     ["0" "2"],
                     [
                         "tileloadd tmm6, [{column} + {line}]",
-                        "tileloadd tmm4, [{row} + {stride}]",
-                        "tdpbusd tmm0, tmm4, tmm6",
-                        "tileloadd tmm5, [{second_row} + {stride}]",
-                        "tdpbusd tmm2, tmm5, tmm6",
+                        "tileloadd tmm4, [{row} + {stride}]", "tdpbusd tmm0, tmm4, tmm6",
+                        "tileloadd tmm5, [{second_row} + {stride}]", "tdpbusd tmm2, tmm5, tmm6",
                     ],
-                    ["tilestored [{into} + {line}], tmm0"
-                     "tilestored [{into} + {line} + 1024], tmm2"]
+                    ["tilestored [{into} + {line}], tmm0" "tilestored [{into} + {line} + 1024], tmm2"]
                 ),
                 (1, 2) => multiply!(
                     ["0" "1"],
                     [
                         "tileloadd tmm4, [{row} + {stride}]",
-                        "tileloadd tmm6, [{column} + {line}]",
-                        "tdpbusd tmm0, tmm4, tmm6",
-                        "tileloadd tmm7, [{second_column} + {line}]",
-                        "tdpbusd tmm1, tmm4, tmm7",
+                        "tileloadd tmm6, [{column} + {line}]", "tdpbusd tmm0, tmm4, tmm6",
+                        "tileloadd tmm7, [{second_column} + {line}]", "tdpbusd tmm1, tmm4, tmm7",
                     ],
-                    ["tilestored [{into} + {line}], tmm0"
-                     "tilestored [{into} + {line} + 1024], tmm1"]
+                    ["tilestored [{into} + {line}], tmm0" "tilestored [{into} + {line} + 1024], tmm1"]
                 ),
                 _ => multiply!(
                     ["0"],
