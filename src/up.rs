@@ -44,7 +44,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let data = &settings.up.data;
     fs::create_dir_all(data)
         .with_context(|| format!("making the data folder {}", data.display()))?;
-    let listener = TcpListener::bind(settings.ingest.listen).await.with_context(|| {
+    let listener = ingest::listen(settings.ingest.listen).with_context(|| {
         format!(
             "{} cannot be listened on: is another verdict running? Choose an address with --http",
             settings.ingest.listen

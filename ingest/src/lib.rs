@@ -4,7 +4,7 @@
 //! list of who waits; a replica may be killed at any time, and its clients ask another.
 //!
 //! # Layout
-//! - [`serve()`]: until told to stop; [`router()`]: which path leads where; [`settings`]: all that can be told
+//! - [`listen()`]: where; [`serve()`]: until told to stop; [`router()`]: which path leads where; [`settings`]: all that can be told
 //! - `caller`: the outermost layer, which names, traces and measures each request
 //! - `analyze`, `batch`, `feedback`, `lookup`, `listing`, `stream`, `page`: one route each
 //! - `body`, `submission`: from bytes to a review, or to the reason why not; `preference`, `idempotency`: one header each
@@ -24,6 +24,7 @@ mod feedback;
 mod idempotency;
 mod instruments;
 mod ledger;
+mod listen;
 mod listing;
 mod lookup;
 mod open_later;
@@ -43,6 +44,7 @@ mod submit;
 mod tail;
 mod waiting;
 
+pub use listen::listen;
 pub use open_later::OpenLater;
 pub use openapi::openapi;
 pub use router::router;

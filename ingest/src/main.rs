@@ -18,7 +18,7 @@ use ingest::{OpenLater, Parts};
 use schemas::topics;
 use serde::{Deserialize, Serialize};
 use store::StoreSettings;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Environment variables that begin like settings and are none of ingest's.
@@ -77,7 +77,7 @@ async fn run() -> anyhow::Result<()> {
     telemetry::certificates::watch(kafka.certificates().chain(store.certificates()));
 
     let listen = settings.listen;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("binding {listen}"))?;
+    let listener = ingest::listen(listen).with_context(|| format!("binding {listen}"))?;
     let store = store::connect(&store).await?;
     let publisher = Arc::new(KafkaPublish::connect(&kafka, settings.in_flight_max.get())?);
     let tail = OpenLater::new(move || {
