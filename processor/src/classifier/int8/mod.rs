@@ -12,7 +12,7 @@
 //! - [`rewrite`](mod@rewrite): the passes over the graph; `patterns`: what they look for
 //! - [`fused`]: the operations that take the place
 //! - [`weights`], [`work`]: what the kernels read, and what they are asked to do
-//! - [`tier`]: the CPU's instructions; the only `unsafe`
+//! - [`tier`]: the CPU's instructions, and its matrix registers; the only `unsafe`
 //! - [`kernels`]: the arithmetic
 
 mod fused;
